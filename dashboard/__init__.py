@@ -1,0 +1,1 @@
+"""The Streamlit app: draws one Snapshot and knows no actor."""

@@ -1,0 +1,1 @@
+"""The Memoria associative memory network (torch; no Ray)."""

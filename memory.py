@@ -1,0 +1,1 @@
+"""Caching, host information, replay buffers and a dashboard under one short name."""

@@ -1,0 +1,1 @@
+"""Experience replay in one process: columns, samplers, writers. No Ray, no torch at import."""

@@ -1,0 +1,1 @@
+"""Import paths of the seeds: managers, policies and the four tiers."""

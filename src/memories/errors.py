@@ -1,0 +1,76 @@
+"""Every error that the library raises on purpose.
+
+Each class has `MemoriesError` as a base and, where the standard library has the idea, the standard
+class as well, so that ``except KeyError`` and ``except TimeoutError`` work as people expect. Messages
+say what happened, with the values, and what to do. All classes survive pickling, because they cross
+process boundaries: an error takes its message as the only positional argument.
+"""
+
+from __future__ import annotations
+
+
+class MemoriesError(Exception):
+    """Base of all errors of this library."""
+
+
+class KeyNotFound(MemoriesError, KeyError):
+    """The key is not stored (never was, was deleted, or has expired)."""
+
+    # KeyError shows repr(message); a sentence should be shown as it is.
+    __str__ = Exception.__str__
+
+
+class InvalidKey(MemoriesError, ValueError):
+    """A key that cannot be one: not a string, empty, or too long."""
+
+
+class InvalidValue(MemoriesError, ValueError):
+    """A value or an argument whose content is unacceptable (NaN priority, negative size, ...)."""
+
+
+class InvalidType(MemoriesError, TypeError):
+    """A value or an argument of a type that cannot be taken."""
+
+
+class CapacityExceeded(MemoriesError, MemoryError):
+    """The value does not fit the byte budget, and nothing that may be evicted would make room."""
+
+
+class StorageFull(MemoriesError, OSError):
+    """The disk or the store below us has no room left. Nothing was changed."""
+
+
+class CorruptData(MemoriesError, ValueError):
+    """Stored bytes do not match their checksum, or are not what their header says."""
+
+
+class PickleRefused(MemoriesError, ValueError):
+    """The data holds a pickle and the caller did not say ``allow_pickle=True``."""
+
+
+class LockHeld(MemoriesError, RuntimeError):
+    """Another process uses this folder."""
+
+
+class Unavailable(MemoriesError, ConnectionError):
+    """The answer cannot be known at present (a store or a member does not answer)."""
+
+
+class DeadlineExceeded(MemoriesError, TimeoutError):
+    """The call did not finish within its deadline. Its outcome may be unknown."""
+
+
+class PermissionRefused(MemoriesError, PermissionError):
+    """Credentials are missing, wrong, or do not allow the operation."""
+
+
+class ConflictingWrite(MemoriesError, RuntimeError):
+    """A conditional write lost against another writer. Nothing was changed."""
+
+
+class Closed(MemoriesError, RuntimeError):
+    """The object was closed (or belongs to a parent process) and cannot be used."""
+
+
+class MissingDependency(MemoriesError, ImportError):
+    """An optional package is needed; the message names the extra that installs it."""

@@ -1,0 +1,1 @@
+"""Tiered storage in plain Python: codecs, tiers, catalog, policies, queries, snapshots."""
