@@ -1,0 +1,132 @@
+"""`Record`: what a stored blob says of itself. The tiers are the truth; everything else is an index of these."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import msgpack
+
+from ..errors import CorruptData
+
+FORMAT = 1
+"""Format of the packed record; raised when a reader of the old format could misread the new one."""
+
+
+class Version(NamedTuple):
+    """Order of writes to one key: the coordinator's epoch, then a sequence number within it."""
+
+    epoch: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """One key's entry in a tier, complete enough to rebuild any catalog from it.
+
+    `header` is the codec header of the value, `lengths` and `checksums` (xxh3, 64 bits) are those of its
+    buffers before compression. Times are seconds since the Unix epoch. `clients` holds the highest
+    request sequence of each client that this key has seen, so that a repeated request can be told from
+    a new one even after the coordinator has died. A `tombstone` has no buffers and stands for a
+    deletion; a `superseded` blob is older than an acknowledged value that lives elsewhere.
+    """
+
+    key: str
+    header: bytes = b""
+    lengths: tuple[int, ...] = ()
+    checksums: tuple[int, ...] = ()
+    has_pickle: bool = False
+    version: Version = Version()
+    created_s: float = 0.0
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    priority: float = 0.0
+    expires_s: float | None = None
+    pinned: bool = False
+    clients: Mapping[str, int] = field(default_factory=dict)
+    tombstone: bool = False
+    superseded: bool = False
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the value's buffers and header, before compression: what a budget counts."""
+        return sum(self.lengths) + len(self.header)
+
+    def expired(self, now_s: float) -> bool:
+        """Whether the entry's time to live has run out."""
+        return self.expires_s is not None and now_s >= self.expires_s
+
+    def replace(self, **changes: Any) -> Record:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def pack(self) -> bytes:
+        """The record as msgpack, for file headers, object metadata and inventories."""
+        fields = [
+            FORMAT,
+            self.key.encode("utf-8", "surrogatepass"),
+            self.header,
+            self.lengths,
+            self.checksums,
+            self.has_pickle,
+            tuple(self.version),
+            self.created_s,
+            dict(self.metadata),
+            self.priority,
+            self.expires_s,
+            self.pinned,
+            dict(self.clients),
+            self.tombstone,
+            self.superseded,
+        ]
+        return bytes(msgpack.packb(fields, use_bin_type=True, unicode_errors="surrogatepass"))
+
+    @classmethod
+    def unpack(cls, packed: bytes | memoryview) -> Record:
+        """The inverse of `pack`. Raises `CorruptData` for anything that `pack` could not have made."""
+        try:
+            fields = msgpack.unpackb(
+                packed, use_list=False, unicode_errors="surrogatepass", strict_map_key=True
+            )
+            if fields[0] != FORMAT:
+                raise CorruptData(f"record format {fields[0]!r} is not {FORMAT}: written by another version?")
+            _, key, header, lengths, checksums, has_pickle, version, created_s, *rest = fields
+            metadata, priority, expires_s, pinned, clients, tombstone, superseded = rest
+            return cls(
+                key=key.decode("utf-8", "surrogatepass"),
+                header=bytes(header),
+                lengths=tuple(int(n) for n in lengths),
+                checksums=tuple(int(n) for n in checksums),
+                has_pickle=bool(has_pickle),
+                version=Version(int(version[0]), int(version[1])),
+                created_s=float(created_s),
+                metadata=_lists(metadata),
+                priority=float(priority),
+                expires_s=None if expires_s is None else float(expires_s),
+                pinned=bool(pinned),
+                clients={str(client): int(sequence) for client, sequence in clients.items()},
+                tombstone=bool(tombstone),
+                superseded=bool(superseded),
+            )
+        except CorruptData:
+            raise
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+            AttributeError,
+            OverflowError,
+            msgpack.UnpackException,
+        ) as error:
+            raise CorruptData(f"a record of {len(packed)} bytes cannot be read: {error}") from error
+
+
+def _lists(value: Any) -> Any:
+    """Metadata as it was given: JSON-like, where msgpack's tuples were lists."""
+    if isinstance(value, tuple):
+        return [_lists(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    return value
