@@ -98,5 +98,5 @@ class BlobStore(ABC):
     def clear(self) -> None:
         """Forget everything."""
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
         """Release locks, files and connections. Calling it twice is fine."""

@@ -1,4 +1,4 @@
-"""`Record`: what a stored blob says of itself. The tiers are the truth; everything else is an index of these."""
+"""`Record`: what a stored blob says of itself. Everything else is an index of these."""
 
 from __future__ import annotations
 
