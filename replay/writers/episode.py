@@ -1,0 +1,103 @@
+"""Whole episodes: collected step by step, written in one piece when they end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .columns import Columns, Sink, concatenate
+from .outbox import Outbox
+from .step_log import StepLog
+from .steps import TERMINATED, TRUNCATED, StepReader
+
+INITIAL_STEPS = 64
+
+
+class EpisodeWriter:
+    """Gives the sink one call an episode, with its steps in order and next to each other.
+
+    That is what samplers of sequences and of whole episodes want, and what hindsight needs: ``relabel``
+    takes the columns of a finished episode and returns further rows (see `Hindsight`), which are written
+    behind the episode in the same call.
+
+    Steps of an episode stay in this process until it ends; memory is that of the longest episode times
+    ``num_envs``. `close` (or leaving the ``with`` block) marks running episodes as truncated after their
+    last step and writes them; `discard` forgets them.
+
+    If `add` or `add_vector` raises, the step was not taken. What the sink refuses is kept and goes out
+    first in the next call, which raises if the sink refuses again. Not thread-safe: one writer a thread.
+    """
+
+    def __init__(
+        self, sink: Sink, *, num_envs: int = 1, relabel: Callable[[Columns], Columns] | None = None
+    ) -> None:
+        self._outbox = Outbox(sink, batch_size=1)
+        self._relabel = relabel
+        self._reader = StepReader(num_envs, required=(TERMINATED, TRUNCATED))
+        self._log = StepLog(num_envs, INITIAL_STEPS)
+
+    def add(self, *, env_id: int = 0, **step: Any) -> None:
+        """Take one step of one environment: ``add(obs=..., action=..., terminated=..., ...)``."""
+        stream, row = self._reader.read_one(env_id, step)
+        self._log.check(row, leading=0)
+        self._make_room(int(self._log.lengths[stream]))
+        self._log.append_one(stream, row)
+        if row[TERMINATED] or row[TRUNCATED]:
+            self._finish(np.asarray([stream]))
+            self._outbox.try_send()
+
+    def add_vector(self, *, env_ids: Sequence[int] | NDArray[Any] | None = None, **steps: Any) -> None:
+        """Take one step of every environment, or of those in ``env_ids``; columns have one row each."""
+        streams, rows = self._reader.read_each(env_ids, steps)
+        self._log.check(rows, leading=1)
+        if not len(streams):
+            return
+        self._make_room(int(self._log.lengths[streams].max()))
+        self._log.append_each(streams, rows)
+        ended = streams[rows[TERMINATED] | rows[TRUNCATED]]
+        if len(ended):
+            self._finish(ended)
+            self._outbox.try_send()
+
+    def flush(self) -> None:
+        """Send finished episodes that the sink has refused before; running episodes stay."""
+        self._outbox.send()
+
+    def discard(self) -> None:
+        """Forget the steps of running episodes."""
+        self._log.drop_first(self._log.lengths)
+
+    def close(self) -> None:
+        """Cut running episodes after their last step (as truncated) and send everything."""
+        running = np.nonzero(self._log.lengths)[0]
+        if len(running):
+            self._log.column(TRUNCATED)[running, self._log.lengths[running] - 1] = True
+            self._finish(running)
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_room(self, longest: int) -> None:
+        self._outbox.send_failed()
+        if longest >= self._log.num_steps:
+            self._log.grow(2 * self._log.num_steps)
+
+    def _finish(self, streams: NDArray[np.int64]) -> None:
+        counts = np.zeros_like(self._log.lengths)
+        for stream in streams.tolist():
+            length = int(self._log.lengths[stream])
+            episode = {name: column[stream, :length].copy() for name, column in self._log.columns.items()}
+            parts = [episode] if self._relabel is None else [episode, self._relabel(episode)]
+            self._outbox.put(concatenate(parts))
+            counts[stream] = length
+        self._log.drop_first(counts)

@@ -1,0 +1,162 @@
+"""Transitions over n steps: discounted rewards, and where and how much to bootstrap."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidValue
+from .columns import Columns, Sink
+from .outbox import Outbox
+from .step_log import StepLog
+from .steps import REWARD, TERMINATED, TRUNCATED, StepReader
+
+DISCOUNT = "discount"
+
+
+def n_step_windows(
+    rewards: NDArray[Any], ends: NDArray[np.bool_], lengths: NDArray[np.int64], n: int, gamma: float
+) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Follow the window that begins at every step until n steps, an episode's end, or the data's end.
+
+    ``rewards`` and ``ends`` have shape (streams, steps); only the first ``lengths[s]`` steps of stream
+    s count. Returns, each of that shape: the discounted sum of rewards, the number of steps in it, and
+    whether the window is complete (n steps or an episode's end). A window never crosses an end.
+    """
+    num_steps = rewards.shape[1]
+    exists = np.arange(num_steps) < lengths[:, None]
+    rewards = rewards.astype(np.float64)
+    totals = np.zeros(rewards.shape, np.float64)
+    steps = np.zeros(rewards.shape, np.int64)
+    complete = np.zeros(rewards.shape, np.bool_)
+    running = exists.copy()
+    for k in range(min(n, num_steps)):
+        inside = running[:, : num_steps - k] & exists[:, k:]
+        totals[:, : num_steps - k] += np.where(inside, gamma**k * rewards[:, k:], 0.0)
+        steps[:, : num_steps - k] += inside
+        ended = inside & ends[:, k:]
+        complete[:, : num_steps - k] |= ended
+        running[:, : num_steps - k] = inside & ~ended
+        running[:, num_steps - k :] = False
+    complete |= steps == n
+    return totals, steps, complete
+
+
+class NStepWriter:
+    """Turns a stream of steps into n-step transitions and sends them to a sink in batches.
+
+    A step needs ``reward``, ``terminated``, ``truncated`` and whatever else the buffer stores (``obs``,
+    ``action``, ``next_obs``, dicts allowed). The transition that begins at step t and spans m steps
+    (m = n, or fewer where the episode ends first) has
+
+    - ``reward``: sum of gamma^k * reward[t+k] for k < m;
+    - every column named ``next_...``: that of step t+m-1, so ``next_obs`` is the state after m steps;
+    - ``terminated`` and ``truncated``: those of step t+m-1;
+    - ``discount``: gamma^m, or 0 where the episode *terminated*. The learner's target is
+      ``reward + discount * value(next_obs)``: an episode that was cut off (truncated) still bootstraps;
+    - all other columns: those of step t.
+
+    So ``next_obs`` of a truncated step has to be the last observation of the episode, not the first one
+    of the next (`adaptors.gymnasium.VectorRecorder` sees to that for vector environments).
+
+    At the end of an episode the shorter windows are written out, and, with ``send_at_episode_end``, sent.
+    `close` (or leaving the ``with`` block) treats running episodes as truncated after their last step.
+
+    If `add` or `add_vector` raises, the step was not taken and may be given again. What a sink refuses is
+    kept and goes out first in the next call, which raises (before taking its step) if the sink refuses
+    again. Rows of one environment stay in order. Not thread-safe: one writer a thread.
+    """
+
+    def __init__(
+        self,
+        sink: Sink,
+        n: int = 1,
+        gamma: float = 0.99,
+        *,
+        num_envs: int = 1,
+        batch_size: int = 64,
+        send_at_episode_end: bool = True,
+    ) -> None:
+        if n < 1 or num_envs < 1 or batch_size < 1:
+            raise InvalidValue(f"n, num_envs and batch_size begin at 1; got {n}, {num_envs}, {batch_size}.")
+        if not 0.0 <= gamma <= 1.0:
+            raise InvalidValue(f"gamma lies between 0 and 1; got {gamma}.")
+        self.n = n
+        self.gamma = gamma
+        self._outbox = Outbox(sink, batch_size)
+        self._send_at_episode_end = send_at_episode_end
+        self._reader = StepReader(num_envs, required=(REWARD, TERMINATED, TRUNCATED))
+        # One drain yields about a batch: n - 1 steps of each stream stay behind as open windows.
+        self._log = StepLog(num_envs, n - 1 + max(1, -(-batch_size // num_envs)))
+
+    def add(self, *, env_id: int = 0, **step: Any) -> None:
+        """Take one step of one environment: ``add(obs=..., action=..., reward=..., ...)``."""
+        stream, row = self._reader.read_one(env_id, step)
+        self._log.check(row, leading=0)
+        self._make_room(int(self._log.lengths[stream]))
+        self._log.append_one(stream, row)
+        self._send_ended(bool(row[TERMINATED] or row[TRUNCATED]))
+
+    def add_vector(self, *, env_ids: Sequence[int] | NDArray[Any] | None = None, **steps: Any) -> None:
+        """Take one step of every environment, or of those in ``env_ids``; columns have one row each."""
+        streams, rows = self._reader.read_each(env_ids, steps)
+        self._log.check(rows, leading=1)
+        if len(streams):
+            self._make_room(int(self._log.lengths[streams].max()))
+            self._log.append_each(streams, rows)
+            self._send_ended(bool((rows[TERMINATED] | rows[TRUNCATED]).any()))
+
+    def flush(self) -> None:
+        """Send every transition that is complete; open windows of running episodes stay."""
+        if self._log.columns:
+            self._drain()
+        self._outbox.send()
+
+    def close(self) -> None:
+        """Cut running episodes after their last step (as truncated) and send everything."""
+        if self._log.columns:
+            running = np.nonzero(self._log.lengths)[0]
+            self._log.column(TRUNCATED)[running, self._log.lengths[running] - 1] = True
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _make_room(self, longest: int) -> None:
+        self._outbox.send_failed()
+        if longest >= self._log.num_steps:
+            self._drain()
+            self._outbox.send_full()
+
+    def _send_ended(self, ended: bool) -> None:
+        if ended and self._send_at_episode_end:
+            self._drain()
+            self._outbox.try_send()
+
+    def _drain(self) -> None:
+        """Move every complete transition from the log to the outbox."""
+        log = self._log
+        ends = log.column(TERMINATED) | log.column(TRUNCATED)
+        totals, steps, complete = n_step_windows(log.column(REWARD), ends, log.lengths, self.n, self.gamma)
+        streams, starts = np.nonzero(complete)
+        if len(streams):
+            lasts = starts + steps[streams, starts] - 1
+            rows: Columns = {}
+            for name, column in log.columns.items():
+                of_last = name.startswith("next_") or name in (TERMINATED, TRUNCATED)
+                rows[name] = column[streams, lasts if of_last else starts]
+            rows[REWARD] = totals[streams, starts].astype(log.column(REWARD).dtype)
+            bootstrap = self.gamma ** steps[streams, starts].astype(np.float64)
+            rows[DISCOUNT] = np.where(rows[TERMINATED], 0.0, bootstrap).astype(np.float32)
+            self._outbox.put(rows)
+            # Complete windows are a prefix of each stream: a later start never completes earlier.
+            log.drop_first(complete.sum(axis=1))
