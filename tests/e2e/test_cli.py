@@ -1,0 +1,58 @@
+"""The command line as a user runs it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+MEMORIES = Path(sys.executable).parent / "memories"
+
+
+def memories(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    import os
+
+    env = os.environ | {"NO_COLOR": "1"} | environment
+    return subprocess.run([str(MEMORIES), *arguments], capture_output=True, text=True, env=env, timeout=120)
+
+
+def test_version() -> None:
+    done = memories("--version")
+    assert done.returncode == 0
+    assert re.fullmatch(r"memories, version \d+\.\d+\.\d+\n", done.stdout)
+
+
+def test_doctor_names_what_it_looked_at() -> None:
+    done = memories("doctor")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for name in ("Python", "ray", "torch", "CUDA", "object store", "shared memory", "disk", "RAM", "extras"):
+        assert f"{name}:" in done.stdout
+
+
+def test_doctor_as_json() -> None:
+    findings = json.loads(memories("doctor", "--json").stdout)
+    states = {finding["name"]: finding["state"] for finding in findings}
+    assert states["Python"] == states["ray"] == states["torch"] == "ok"
+    assert set(states.values()) <= {"ok", "warning", "error"}
+
+
+def test_doctor_warns_where_the_data_folder_has_no_room() -> None:
+    """/proc has no free space at all, so a data folder there must be named."""
+    findings = {
+        f["name"]: f for f in json.loads(memories("doctor", "--json", MEMORIES_HOME="/proc/x").stdout)
+    }
+    assert findings["disk"]["state"] == "warning"
+    assert "MEMORIES_HOME" in findings["disk"]["advice"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [("no-such-command",), ("doctor", "--no-such-option"), ("doctor", "extra")]
+)
+def test_a_wrong_call_is_exit_code_two(arguments: tuple[str, ...]) -> None:
+    done = memories(*arguments)
+    assert done.returncode == 2
+    assert "Usage:" in done.stderr
