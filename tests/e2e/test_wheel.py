@@ -42,7 +42,9 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(python: Path, code: str, folder: Path) -> str:
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [str(python), "-c", code]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, timeout=240, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=folder, env=env, timeout=240, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
