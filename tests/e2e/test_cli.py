@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,8 +15,6 @@ MEMORIES = Path(sys.executable).parent / "memories"
 
 
 def memories(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    import os
-
     env = os.environ | {"NO_COLOR": "1"} | environment
     return subprocess.run([str(MEMORIES), *arguments], capture_output=True, text=True, env=env, timeout=120)
 

@@ -32,18 +32,21 @@ def python(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=True)
     interpreter = folder / "bin" / "python"
     install = [str(interpreter), "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+    subprocess.run(install, check=True, capture_output=True, env=clean_environment())
     # A path that a .pth file adds is not searched for .pth files itself: our editable install stays out.
     (site_packages,) = (folder / "lib").glob("python*/site-packages")
     (site_packages / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     return interpreter
 
 
+def clean_environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+
+
 def run(python: Path, code: str, folder: Path) -> str:
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     command = [str(python), "-c", code]
     done = subprocess.run(
-        command, capture_output=True, text=True, cwd=folder, env=env, timeout=240, check=False
+        command, capture_output=True, text=True, cwd=folder, env=clean_environment(), timeout=240, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
