@@ -74,3 +74,11 @@ class Closed(MemoriesError, RuntimeError):
 
 class MissingDependency(MemoriesError, ImportError):
     """An optional package is needed; the message names the extra that installs it."""
+
+
+class NothingToSample(MemoriesError, LookupError):
+    """A replay buffer holds no row that its sampler could draw."""
+
+
+class RateLimited(MemoriesError, TimeoutError):
+    """The rate limiter does not let the call through yet. Nothing was changed; try again later."""

@@ -1,0 +1,416 @@
+"""The replay buffer: columns, a sampler, a remover and a rate limiter under one lock."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
+from .batch import Batch
+from .columns import Columns, ColumnStore
+from .handles import Handles, HandleLayout, Slots, as_handles
+from .rate_limiters import Counters, MinSize, RateLimiter
+from .removers import OldestRemover
+from .samplers import PrioritizedSampler, UniformSampler
+from .schedules import Schedule, value_at
+from .schema import Schema
+from .selector import Draw, Rows, Selector
+from .slots import SlotTable
+
+_T = TypeVar("_T", bound="ReplayBuffer")
+_BYTES_PER_HANDLE = 8
+_BYTES_PER_PRIORITY = 8
+
+
+class UpdateResult(NamedTuple):
+    """How many priorities were set, and how many handles named a row that is gone."""
+
+    applied: int
+    stale: int
+
+
+class ReplayBuffer:
+    """A replay buffer in one process. All methods are thread-safe; every sampled row is whole.
+
+        buffer = ReplayBuffer(capacity=100_000, seed=0)
+        buffer.add(obs=obs, action=action, reward=reward, next_obs=next_obs, terminated=done)
+        batch = buffer.sample(256)
+
+    ``schema`` may be left out: the first row or batch then gives it. ``capacity`` is in rows,
+    ``capacity_bytes`` in bytes of columns and indexes; with both the smaller one counts. Equal seeds
+    and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there.
+
+    ``timeout_s`` is how long `add` and `sample` wait for the rate limiter before they raise
+    `RateLimited`; None waits for ever. Bad input raises `InvalidValue` or `InvalidType` and changes
+    nothing.
+    """
+
+    def __init__(
+        self,
+        schema: Schema | None = None,
+        capacity: int | None = None,
+        *,
+        capacity_bytes: int | None = None,
+        sampler: Selector | None = None,
+        remover: Selector | None = None,
+        rate_limiter: RateLimiter | None = None,
+        max_times_sampled: int | None = None,
+        beta: float | Schedule = 0.4,
+        seed: int | None = None,
+        shard: int = 0,
+        folder: str | Path | None = None,
+        timeout_s: float | None = 0.0,
+    ) -> None:
+        if schema is not None and not isinstance(schema, Schema):
+            raise InvalidType(
+                f"schema must be a Schema, got {type(schema).__name__}. Use Schema.from_example({{...}}), "
+                "Schema.from_env(env) or Schema({name: (shape, dtype)})."
+            )
+        if capacity is None and capacity_bytes is None:
+            raise InvalidValue("Give the buffer a capacity (rows) or a capacity_bytes.")
+        for name, value in (
+            ("capacity", capacity),
+            ("capacity_bytes", capacity_bytes),
+            ("max_times_sampled", max_times_sampled),
+        ):
+            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+                raise InvalidValue(f"{name} is {value!r}, must be a positive integer.")
+        HandleLayout(1, shard)  # checks the shard
+        self._capacity = None if capacity is None else int(capacity)
+        self._capacity_bytes = None if capacity_bytes is None else int(capacity_bytes)
+        self._sampler = UniformSampler() if sampler is None else sampler
+        self._remover = OldestRemover() if remover is None else remover
+        self._limiter = MinSize(1) if rate_limiter is None else rate_limiter
+        self._max_times_sampled = max_times_sampled
+        self._beta = beta
+        value_at(beta, 0, "beta")
+        self._shard = shard
+        self._folder = None if folder is None else Path(folder)
+        self._timeout_s = timeout_s
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+        self._rng = np.random.default_rng(seed)
+        # Removers draw from a generator of their own: a copy that repeats the inserts of this buffer
+        # but none of its samples (a backup shard) then evicts the same rows.
+        self._remover_rng = np.random.default_rng(None if seed is None else [seed, 1])
+        self._inserted = 0
+        self._sampled = 0
+        self._draws = 0
+        self._max_priority = 1.0
+        self._built = False
+        if self._capacity is not None:
+            self._limiter.check(self._capacity)
+        if schema is not None:
+            self._build(schema)
+
+    def _build(self, schema: Schema) -> None:
+        """Allocate everything, now that the schema is known."""
+        uses_priorities = self._sampler.uses_priorities or self._remover.uses_priorities
+        capacity = self._capacity
+        if self._capacity_bytes is not None:
+            row_nbytes = (
+                ColumnStore(schema, 1).row_nbytes
+                + _BYTES_PER_HANDLE
+                + (_BYTES_PER_PRIORITY if uses_priorities else 0)
+                + (4 if self._max_times_sampled is not None else 0)
+                + self._sampler.bytes_per_row()
+                + self._remover.bytes_per_row()
+            )
+            rows = self._capacity_bytes // row_nbytes
+            if rows < 1:
+                raise InvalidValue(
+                    f"capacity_bytes is {self._capacity_bytes}, but one row takes {row_nbytes} bytes."
+                )
+            capacity = rows if capacity is None else min(capacity, rows)
+        assert capacity is not None
+        self._limiter.check(capacity)
+        self._slots = SlotTable(capacity, self._shard)
+        self._columns = ColumnStore(schema, capacity, self._folder)
+        self._priorities = np.zeros(capacity) if uses_priorities else None
+        self._times_sampled = (
+            np.zeros(capacity, dtype=np.int32) if self._max_times_sampled is not None else None
+        )
+        rows_seen = Rows(self._slots, self._columns, self._priorities)
+        self._sampler.bind(rows_seen)
+        self._remover.bind(rows_seen)
+        # A selector that does not override insert needs no call per insert.
+        self._indexed = [s for s in (self._sampler, self._remover) if type(s).insert is not Selector.insert]
+        self._overwrites_in_place = self._remover.takes_oldest
+        self._capacity = capacity
+        self._built = True
+
+    # -- inserting ---------------------------------------------------------------------------------
+
+    def add(self, priority: float | None = None, /, **row: Any) -> int:
+        """Insert one row, given by column; returns its handle.
+
+        Without ``priority`` (positional) the row gets the largest priority seen so far, so that it is
+        drawn soon. Only buffers with priorities take one.
+        """
+        with self._lock:
+            if not self._built:
+                self._build(Schema.from_example(row))
+            values = self._columns.check_row(row)
+            table = self._slots
+            if priority is not None or not (self._overwrites_in_place and table.is_ring):
+                batch = {
+                    c.name: np.asarray(v)[None] for c, v in zip(self._columns.schema, values, strict=True)
+                }
+                return int(self.add_batch(batch, None if priority is None else [priority])[0])
+            if type(self._limiter) is not MinSize:
+                self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
+            slot = table.take_one()
+            self._columns.write_row(slot, values)
+            if self._priorities is not None:
+                self._priorities[slot] = self._max_priority
+            if self._times_sampled is not None:
+                self._times_sampled[slot] = 0
+            for selector in self._indexed:
+                selector.insert_one(slot)
+            self._inserted += 1
+            self._changed.notify_all()
+            return table.handles.item(slot)
+
+    def add_batch(self, batch: Mapping[str, Any], priorities: Any | None = None) -> Handles:
+        """Insert rows, given as columns whose first axis is the row; returns their handles.
+
+        The rows enter in order. More rows than the capacity are accepted, as if one came after the
+        other: the handles of those that were overwritten at once are stale from the start.
+        """
+        with self._lock:
+            if not self._built:
+                self._build(Schema.from_batch(batch))
+            columns, count = self._columns.check_batch(batch)
+            given = None if priorities is None else self._check_priorities(priorities, count)
+            if count == 0:
+                return np.empty(0, dtype=np.int64)
+            self._wait(lambda now: self._limiter.may_insert(now, count), "insert", count)
+            capacity = self._slots.capacity
+            if count <= capacity:
+                return self._insert(columns, given, count)
+            parts = []
+            for start in range(0, count, capacity):
+                part = slice(start, min(start + capacity, count))
+                parts.append(
+                    self._insert(
+                        {name: column[part] for name, column in columns.items()},
+                        None if given is None else given[part],
+                        part.stop - part.start,
+                    )
+                )
+            return np.concatenate(parts)
+
+    def _insert(self, columns: Columns, priorities: NDArray[np.float64] | None, count: int) -> Handles:
+        table = self._slots
+        excess = table.count + count - table.capacity
+        if excess > 0 and not (self._overwrites_in_place and table.is_ring):
+            self._discard(self._remover.draw(excess, self._remover_rng).slots)
+        slots = table.take(count)
+        self._columns.write(slots, columns)
+        if self._priorities is not None:
+            if priorities is None:
+                self._priorities[slots] = self._max_priority
+            else:
+                self._priorities[slots] = priorities
+                self._max_priority = max(self._max_priority, float(priorities.max()))
+        if self._times_sampled is not None:
+            self._times_sampled[slots] = 0
+        for selector in self._indexed:
+            selector.insert(slots)
+        self._inserted += count
+        self._changed.notify_all()
+        return table.handles.take(slots)
+
+    # -- sampling ----------------------------------------------------------------------------------
+
+    def sample(self, batch_size: int, beta: float | None = None) -> Batch:
+        """Draw rows. ``beta`` is the exponent of the importance weights (default: the buffer's).
+
+        Raises `RateLimited` while the rate limiter holds sampling back, and `NothingToSample` where no
+        row can be drawn.
+        """
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise InvalidValue(f"batch_size is {batch_size!r}, must be a positive integer.")
+        batch_size = int(batch_size)
+        with self._lock:
+            exponent = value_at(self._beta if beta is None else beta, self._draws, "beta")
+            if not self._built and self._timeout_s == 0.0:
+                raise NothingToSample("The buffer is empty. Add rows before sampling.")
+            self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
+            draw = self._sampler.draw(batch_size, self._rng)
+            batch = self._read(draw, exponent)
+            self._draws += 1
+            self._sampled += batch_size
+            self._changed.notify_all()
+            return batch
+
+    def _read(self, draw: Draw, beta: float) -> Batch:
+        slots = draw.slots
+        flat = slots if slots.ndim == 1 else slots.reshape(-1)
+        columns = self._columns.gather(flat)
+        if slots.ndim == 2:
+            columns = {n: c.reshape(*slots.shape, *c.shape[1:]) for n, c in columns.items()}
+            slots = slots[:, 0]
+        elif draw.lengths is not None:
+            slots = slots.take(np.cumsum(draw.lengths) - draw.lengths)
+        weights = None
+        if draw.probabilities is not None:
+            weights = ((draw.smallest / draw.probabilities) ** beta).astype(np.float32)
+        return Batch(
+            columns,
+            self._slots.handles.take(slots),
+            probabilities=draw.probabilities,
+            weights=weights,
+            lengths=draw.lengths,
+            population=draw.population,
+        )
+
+    # -- priorities --------------------------------------------------------------------------------
+
+    def update_priorities(self, handles: Any, priorities: Any) -> UpdateResult:
+        """Set the priorities of rows that are still stored; handles of rows that are gone count as stale.
+
+        ``priorities`` is one number or one per handle, finite and not negative (NaN and negative ones
+        raise and nothing is changed). Where a handle is repeated, the last priority stands.
+        """
+        named = as_handles(handles)
+        given = self._check_priorities(priorities, named.size)
+        with self._lock:
+            if not self._built:
+                return UpdateResult(0, int(named.size))
+            stored = self._priorities
+            if stored is None:
+                raise InvalidValue(
+                    "This buffer has no priorities: neither its sampler nor its remover uses them. "
+                    "Make a PrioritizedReplayBuffer."
+                )
+            slots, fresh = self._slots.resolve(named)
+            if not fresh.all():
+                slots, given = slots[fresh], given[fresh]
+            if slots.size:
+                if isinstance(self._sampler, PrioritizedSampler):
+                    self._sampler.flush()
+                stored[slots] = given
+                self._max_priority = max(self._max_priority, float(given.max()))
+                for selector in self._indexed:
+                    selector.update(slots)
+            return UpdateResult(int(slots.size), int(named.size - slots.size))
+
+    def _check_priorities(self, priorities: Any, count: int) -> NDArray[np.float64]:
+        if hasattr(priorities, "detach"):
+            priorities = priorities.detach().cpu()
+        try:
+            given = np.asarray(priorities, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise InvalidType(f"Priorities must be numbers: {error}") from error
+        if given.ndim == 0:
+            given = np.full(count, float(given))
+        elif given.size != count:
+            raise InvalidValue(f"Got {given.size} priorities for {count} rows.")
+        given = given.reshape(-1)
+        # One pass catches NaN as well: every comparison with it is false.
+        if count and not (float(given.min()) >= 0.0 and float(given.max()) < np.inf):
+            bad = given[~((given >= 0) & (given < np.inf))]
+            raise InvalidValue(
+                f"Priorities must be finite and at least 0; {bad.size} of {count} are not (first: {bad[0]}). "
+                "For TD errors use their absolute value plus a small constant."
+            )
+        return given
+
+    # -- removing ----------------------------------------------------------------------------------
+
+    def remove(self, handles: Any) -> int:
+        """Remove these rows; returns how many were still there."""
+        with self._lock:
+            if not self._built:
+                return 0
+            slots, fresh = self._slots.resolve(as_handles(handles))
+            slots = slots[fresh]
+            if slots.size > 1:
+                _, first = np.unique(slots, return_index=True)
+                slots = slots[np.sort(first)]
+            self._discard(slots)
+            return int(slots.size)
+
+    def clear(self) -> None:
+        """Remove all rows. Handles given out so far become stale."""
+        with self._lock:
+            if self._built:
+                self._discard(self._slots.live())
+
+    def _discard(self, slots: Slots) -> None:
+        if slots.size:
+            for selector in self._indexed:
+                selector.remove(slots)
+            self._slots.release(slots)
+            self._changed.notify_all()
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        return self._slots.count if self._built else 0
+
+    @property
+    def schema(self) -> Schema | None:
+        """None until the first row, if none was given."""
+        return self._columns.schema if self._built else None
+
+    @property
+    def capacity(self) -> int | None:
+        """In rows; None while it follows from ``capacity_bytes`` and the schema is not known."""
+        return self._capacity
+
+    @property
+    def inserted(self) -> int:
+        """Rows ever inserted."""
+        return self._inserted
+
+    @property
+    def sampled(self) -> int:
+        """Rows ever sampled."""
+        return self._sampled
+
+    def _counters(self) -> Counters:
+        return Counters(len(self), self._inserted, self._sampled)
+
+    def _wait(self, allowed: Callable[[Counters], bool], what: str, rows: int) -> None:
+        """Until the rate limiter lets the call through; raises `RateLimited` after ``timeout_s``."""
+        if allowed(self._counters()):
+            return
+        if self._timeout_s != 0.0 and self._changed.wait_for(
+            lambda: allowed(self._counters()), self._timeout_s
+        ):
+            return
+        now = self._counters()
+        if now.size == 0 and what == "sample":
+            raise NothingToSample("The buffer is empty. Add rows before sampling.")
+        raise RateLimited(
+            f"{self._limiter} holds back a {what} of {rows} rows: {now.size} rows are stored, {now.inserted} "
+            f"were inserted and {now.sampled} sampled. "
+            + ("Sample first, or " if what == "insert" else "Insert more rows first, or ")
+            + "give the buffer a timeout_s to wait for another thread."
+        )
+
+
+class PrioritizedReplayBuffer(ReplayBuffer):
+    """A `ReplayBuffer` that draws row i with probability ``p_i**alpha / sum`` (see `PrioritizedSampler`)."""
+
+    def __init__(
+        self,
+        schema: Schema | None = None,
+        capacity: int | None = None,
+        *,
+        alpha: float | Schedule = 0.6,
+        beta: float | Schedule = 0.4,
+        **options: Any,
+    ) -> None:
+        if "sampler" in options:
+            raise InvalidValue(
+                "A PrioritizedReplayBuffer brings its sampler; use ReplayBuffer for another one."
+            )
+        super().__init__(schema, capacity, sampler=PrioritizedSampler(alpha), beta=beta, **options)

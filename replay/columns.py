@@ -1,0 +1,114 @@
+"""Preallocated columns: one row of every column per slot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import InvalidValue
+from .coerce import coerce
+from .handles import Slots
+from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
+from .schema import ColumnSpec, Schema
+
+Columns = dict[str, NDArray[Any]]
+
+_SCALAR_TYPES: dict[str, tuple[type, ...]] = {"f": (float, int), "b": (bool,), "i": (), "u": (), "c": ()}
+
+
+class ColumnStore:
+    """The values of a buffer. Not thread-safe: the buffer's lock guards it.
+
+    Memory is reserved, not touched, until rows are written. With ``folder`` the columns are files
+    there, mapped into memory, and may be larger than RAM; they are scratch space, not a checkpoint.
+    """
+
+    def __init__(self, schema: Schema, capacity: int, folder: Path | None = None) -> None:
+        self.schema = schema
+        self.capacity = capacity
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+        narrow = [c for c in schema if 0 < c.nbytes <= PACKED_COLUMN_BYTES]
+        wide = [c for c in schema if c not in narrow]
+        self.packed = (
+            PackedRows(narrow, capacity, None if folder is None else folder / "packed.bin")
+            if narrow
+            else None
+        )
+        self.wide: Columns = {
+            c.name: allocate(
+                (capacity, *c.shape),
+                c.dtype,
+                None if folder is None or c.nbytes == 0 else folder / f"wide_{i}.bin",
+            )
+            for i, c in enumerate(wide)
+        }
+        views: Columns = dict(self.wide)
+        if self.packed is not None:
+            views.update(self.packed.views)
+        self.views: Columns = {c.name: views[c.name] for c in schema}
+        self._plan: list[tuple[ColumnSpec, np.dtype[Any], tuple[int, ...], tuple[type, ...]]] = [
+            (c, c.dtype, c.shape, _SCALAR_TYPES[c.dtype.kind] if c.shape == () else ()) for c in schema
+        ]
+        self._targets = [self.views[c.name] for c in schema]
+
+    @property
+    def row_nbytes(self) -> int:
+        """Bytes that one row takes here."""
+        packed = self.packed.stride if self.packed is not None else 0
+        return packed + sum(self.schema[name].nbytes for name in self.wide)
+
+    def check_row(self, row: Mapping[str, Any]) -> list[Any]:
+        """One row's values in schema order, ready for `write_row`; raises if any is unacceptable."""
+        row = self.schema.flatten(row)
+        values: list[Any] = []
+        for spec, dtype, shape, scalar_types in self._plan:
+            value = row[spec.name]
+            kind = type(value)
+            if kind in scalar_types or (kind is np.ndarray and value.dtype is dtype and value.shape == shape):
+                values.append(value)
+            else:
+                values.append(coerce(value, spec, None))
+        return values
+
+    def write_row(self, slot: int, values: list[Any]) -> None:
+        for target, value in zip(self._targets, values, strict=True):
+            target[slot] = value
+
+    def check_batch(self, batch: Mapping[str, Any]) -> tuple[Columns, int]:
+        """A batch's columns, ready for `write`, and how many rows; raises if any is unacceptable."""
+        batch = self.schema.flatten(batch)
+        first = batch[self.schema.columns[0].name]
+        rows = _row_count(first, self.schema.columns[0])
+        return {spec.name: coerce(batch[spec.name], spec, rows) for spec in self.schema}, rows
+
+    def write(self, slots: Slots, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Write checked columns; row i goes to ``slots[i]``."""
+        if slots.size == 0:
+            return
+        start = int(slots[0])
+        stop = start + slots.size
+        contiguous = int(slots[-1]) == stop - 1 and (slots.size < 3 or bool((np.diff(slots) == 1).all()))
+        where: Any = slice(start, stop) if contiguous else slots
+        for name, values in columns.items():
+            self.views[name][where] = values
+
+    def gather(self, slots: Slots) -> Columns:
+        """Fresh contiguous copies of the rows in ``slots``, in schema order."""
+        found: Columns = {} if self.packed is None else self.packed.gather(slots)
+        for name, column in self.wide.items():
+            found[name] = column.take(slots, axis=0, mode="clip")
+        return {name: found[name] for name in self.views}
+
+
+def _row_count(value: Any, spec: ColumnSpec) -> int:
+    try:
+        return len(value)
+    except TypeError:
+        raise InvalidValue(
+            f"Column {spec.name!r} of a batch needs a first axis (rows), got a scalar."
+        ) from None

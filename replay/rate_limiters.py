@@ -1,0 +1,139 @@
+"""When rows may be inserted and when they may be sampled.
+
+A limiter sees three counters that the buffer keeps: the rows stored now, the rows ever inserted and the
+rows ever sampled. It holds no state of its own, so a checkpoint of the counters is one of the limiter.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from ..errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class Counters:
+    """``size`` rows are stored now; ``inserted`` and ``sampled`` count rows since the buffer was made."""
+
+    size: int
+    inserted: int
+    sampled: int
+
+
+class RateLimiter(ABC):
+    """Answers whether the next insert or sample may go ahead. Pure: no clock, no state."""
+
+    @abstractmethod
+    def may_insert(self, now: Counters, rows: int) -> bool:
+        """May ``rows`` more be inserted?"""
+
+    @abstractmethod
+    def may_sample(self, now: Counters, rows: int) -> bool:
+        """May ``rows`` more be sampled?"""
+
+    def check(self, capacity: int) -> None:  # noqa: B027 - most limiters fit any capacity
+        """Raise if a buffer of this capacity could never satisfy the limiter."""
+
+
+@dataclass(frozen=True)
+class MinSize(RateLimiter):
+    """Sampling starts once ``rows`` are stored; inserting is never held up."""
+
+    rows: int = 1
+
+    def __post_init__(self) -> None:
+        if self.rows < 1:
+            raise InvalidValue(f"MinSize is {self.rows} rows, must be at least 1.")
+
+    def may_insert(self, now: Counters, rows: int) -> bool:
+        return True
+
+    def may_sample(self, now: Counters, rows: int) -> bool:
+        return now.size >= self.rows
+
+    def check(self, capacity: int) -> None:
+        if self.rows > capacity:
+            raise InvalidValue(
+                f"MinSize({self.rows}) can never be reached with a capacity of {capacity} rows: "
+                "sampling would wait for ever."
+            )
+
+
+@dataclass(frozen=True)
+class SamplesPerInsert(RateLimiter):
+    """Keep ``sampled`` near ``ratio * (inserted - min_size)``, at most ``tolerance`` samples away.
+
+    With ``balance = inserted * ratio - sampled`` and ``centre = min_size * ratio``:
+    an insert of n rows may go ahead while ``balance + n * ratio <= centre + tolerance``, and a sample
+    of n rows once ``min_size`` rows are stored and ``balance - n >= centre - tolerance``. Inserting is
+    also free until ``min_size`` rows were inserted.
+    """
+
+    ratio: float
+    min_size: int = 1
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ratio < float("inf"):
+            raise InvalidValue(f"samples per insert is {self.ratio}, must be positive and finite.")
+        if self.min_size < 1:
+            raise InvalidValue(f"min_size is {self.min_size}, must be at least 1.")
+        if self.tolerance is None:
+            object.__setattr__(self, "tolerance", max(1.0, self.ratio) * max(self.min_size, 1))
+        if self._tolerance < max(1.0, self.ratio):
+            raise InvalidValue(
+                f"tolerance is {self.tolerance} samples, but one insert alone moves the balance by "
+                f"{self.ratio}: inserting and sampling would block each other. Use at least "
+                f"{max(1.0, self.ratio)}, better the batch size times a few."
+            )
+
+    @property
+    def _tolerance(self) -> float:
+        return 0.0 if self.tolerance is None else self.tolerance
+
+    def may_insert(self, now: Counters, rows: int) -> bool:
+        if now.inserted + rows <= self.min_size:
+            return True
+        balance = (now.inserted + rows) * self.ratio - now.sampled
+        return balance <= self.min_size * self.ratio + self._tolerance
+
+    def may_sample(self, now: Counters, rows: int) -> bool:
+        if now.size < self.min_size:
+            return False
+        balance = now.inserted * self.ratio - (now.sampled + rows)
+        return balance >= self.min_size * self.ratio - self._tolerance
+
+    def check(self, capacity: int) -> None:
+        MinSize(self.min_size).check(capacity)
+
+
+@dataclass(frozen=True)
+class Queue(RateLimiter):
+    """Nothing is overwritten: inserting stops when ``size`` rows are stored and waits for samplers.
+
+    Use it with ``max_times_sampled=1``: then every row is handed out exactly once.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise InvalidValue(f"A queue of {self.size} rows holds nothing; use at least 1.")
+
+    def may_insert(self, now: Counters, rows: int) -> bool:
+        return now.size + rows <= self.size
+
+    def may_sample(self, now: Counters, rows: int) -> bool:
+        return now.size >= rows
+
+    def check(self, capacity: int) -> None:
+        if self.size > capacity:
+            raise InvalidValue(
+                f"A queue of {self.size} rows does not fit a capacity of {capacity}: rows would be "
+                "overwritten before they are read."
+            )
+
+
+class Stack(Queue):
+    """As `Queue`; the name says that the sampler takes the newest row first."""
