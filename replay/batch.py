@@ -23,7 +23,7 @@ class Batch:
     ``(sequences, length, ...)``; a sampler of whole episodes concatenates them, and ``lengths`` tells
     where each ends.
 
-    ``handles`` name the sampled rows for `update_priorities` (of a sequence: its first row; of an episode: its first row).
+    ``handles`` name the sampled rows for `update_priorities`; of a sequence or an episode, its first row.
     ``probabilities`` are the ones that the rows were drawn with, ``weights`` the importance weights,
     at most 1, ``(N * P)**-beta`` over their largest value in the whole buffer.
 
@@ -189,4 +189,4 @@ def _dicts(node: Any) -> Any:
 
 @lru_cache(maxsize=64)
 def _row_type(names: tuple[str, ...]) -> Any:
-    return namedtuple("Row", names, rename=True)  # noqa: PYI024 - the fields are known at run time only
+    return namedtuple("Row", names, rename=True)  # the fields are known at run time only

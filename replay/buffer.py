@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch
 from .columns import Columns, ColumnStore
-from .handles import Handles, HandleLayout, Slots, as_handles
+from .handles import HandleLayout, Handles, Slots, as_handles
 from .rate_limiters import Counters, MinSize, RateLimiter
 from .removers import OldestRemover
 from .samplers import PrioritizedSampler, UniformSampler

@@ -265,7 +265,8 @@ def _specs(columns: Mapping[str, Any], prefix: str) -> Iterator[ColumnSpec]:
 
 def _dtype(value: Any, name: str) -> np.dtype[Any]:
     try:
-        return np.dtype(value)
+        dtype: np.dtype[Any] = np.dtype(value)
+        return dtype
     except TypeError as error:
         raise InvalidType(
             f"Column {name!r} needs (shape, dtype) or a dtype in a schema, got {value!r}. "

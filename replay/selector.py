@@ -19,7 +19,7 @@ Priorities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Rows:
-    """What a selector may look at: slots, columns, and the raw priority of each slot (if any selector uses it)."""
+    """What a selector may look at: slots, columns, and each slot's raw priority (if any selector uses it)."""
 
     slots: SlotTable
     columns: ColumnStore
@@ -71,17 +71,17 @@ class Selector(ABC):
             )
         self._rows = rows
 
-    def insert(self, slots: Slots) -> None:
+    def insert(self, slots: Slots) -> None:  # noqa: B027 - a hook
         """New rows are in these slots. A row that lived there before and was not removed is gone."""
 
     def insert_one(self, slot: int) -> None:
         """`insert` for a single row, in the fewest steps."""
         self.insert(np.array([slot], dtype=np.int64))
 
-    def remove(self, slots: Slots) -> None:
+    def remove(self, slots: Slots) -> None:  # noqa: B027 - a hook
         """The rows in these slots are about to leave; their handles are still valid."""
 
-    def update(self, slots: Slots) -> None:
+    def update(self, slots: Slots) -> None:  # noqa: B027 - a hook
         """The priorities of these live slots changed (a slot may be named twice)."""
 
     @abstractmethod
@@ -100,7 +100,7 @@ class Selector(ABC):
         """State that `rebuild` cannot find again from the rows: plain values, and arrays."""
         return {}, {}
 
-    def import_state(self, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
+    def import_state(self, values: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:  # noqa: B027 - a hook
         """Take back what `export_state` gave, after `rebuild`."""
 
     def describe(self) -> dict[str, Any]:

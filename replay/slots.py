@@ -245,4 +245,5 @@ class _GeneralForm:
         return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
 
     def _is_current(self, entries: Handles) -> NDArray[np.bool_]:
-        return self._handles[entries & self._mask] == entries
+        current: NDArray[np.bool_] = self._handles[entries & self._mask] == entries
+        return current

@@ -77,9 +77,10 @@ class SumTree:
             size = half
 
     def find(self, targets: Floats) -> tuple[Slots, Floats]:
-        """For each target in ``[0, total)`` the leaf whose stretch of the running sum holds it, and its weight.
+        """For each target in ``[0, total)`` the leaf whose stretch of the running sum holds it.
 
-        Never gives a leaf of weight 0, whatever rounding does. The total must be positive.
+        Returns the leaves and their weights. Never gives a leaf of weight 0, whatever rounding does. The
+        total must be positive.
         """
         kernels = compiled.kernels()
         if kernels is not None:
