@@ -1,0 +1,143 @@
+"""Metadata queries over a million keys with five fields.
+
+    python -m benchmarks.metadata_query [--quick] [--json FILE]
+
+Prints one line a figure: what was measured, the bar, and whether it is met. ``--quick`` uses 100,000 keys
+and judges nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import random
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from memories.tiers.query import MetadataIndex
+
+LOCATIONS = [f"city-{number:03}" for number in range(200)]
+SOURCES = ["sentinel-1", "sentinel-2", "landsat-8", "modis", "drone"]
+
+
+def metadata_of(number: int) -> dict[str, Any]:
+    """Five fields: two of few texts, one of distinct texts, an int and a float."""
+    mixed = number * 2_654_435_761 % 2**32
+    return {
+        "location": LOCATIONS[mixed % 200],
+        "date": f"{2000 + mixed // 200 % 25}-{1 + mixed // 5000 % 12:02}-{1 + mixed // 60000 % 28:02}",
+        "file": f"scene_{mixed:010}.tif",
+        "size": mixed % 1_000_003,
+        "cloud": mixed / 2**32,
+    }
+
+
+def milliseconds(call: Callable[[], Any], repeats: int = 9) -> float:
+    """The median of several calls."""
+    taken = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - start)
+    return 1e3 * sorted(taken)[repeats // 2]
+
+
+def run(key_count: int) -> dict[str, float]:
+    """All figures, by name; times in milliseconds."""
+    figures: dict[str, float] = {}
+    tracemalloc.start()
+    arrow_before = pa.total_allocated_bytes()
+    index = MetadataIndex()
+    for number in range(key_count):
+        index.set(f"scene/{number:08}", metadata_of(number))
+    two_fields = {"location": "city-042", "size": {"$lt": 500_000}}
+    first = milliseconds(lambda: index.query(two_fields), 1)
+    index.query({"file": {"$regex": "99.*7"}})
+    gc.collect()
+    taken = tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes() - arrow_before
+    figures["bytes_per_key"] = taken / key_count
+    tracemalloc.stop()
+
+    figures["first_query_ms"] = first
+    figures["keys_of_the_two_field_query"] = len(index.query(two_fields))
+    figures["two_fields_unindexed_ms"] = milliseconds(lambda: index.query(two_fields))
+    ranges = {"date": {"$gte": "2010-01-01", "$lt": "2010-03-01"}, "cloud": {"$lt": 0.5}}
+    figures["keys_of_the_range_query"] = len(index.query(ranges))
+    figures["ranges_unindexed_ms"] = milliseconds(lambda: index.query(ranges))
+    patterns = [f"_{number}.*{number}7" for number in range(30, 39)] + [r"(\d)+9{4}\.tif$", "(a+)+$"]
+    figures["slowest_regex_over_distinct_texts_ms"] = max(
+        milliseconds(lambda p=pattern: index.query({"file": {"$regex": p}}, limit=10), 1)
+        for pattern in patterns
+    )
+
+    index.create_index("location", "date", "file", "size", "cloud")
+    figures["building_five_indexes_ms"] = milliseconds(
+        lambda: [index.count({f: "x"}) for f in metadata_of(0)], 1
+    )
+    figures["two_fields_indexed_ms"] = milliseconds(lambda: index.query(two_fields))
+    figures["ranges_indexed_ms"] = milliseconds(lambda: index.query(ranges))
+
+    chosen = random.Random(0).choices(range(key_count), k=max(20_000, key_count // 10))
+    changes = [(f"scene/{number:08}", metadata_of(number + key_count)) for number in chosen]
+    start = time.perf_counter()
+    for key, metadata in changes:
+        index.set(key, metadata)
+    figures["updates_per_s"] = len(changes) / (time.perf_counter() - start)
+    figures["first_query_after_updates_ms"] = milliseconds(lambda: index.query(two_fields), 1)
+
+    wrong = 0
+    started = time.perf_counter()
+    taken_by_updates = 0.0
+    for number in range(2_000):
+        key, value = f"scene/{number * 7 % key_count:08}", -1 - number
+        start = time.perf_counter()
+        index.set(key, metadata_of(number) | {"size": value})
+        taken_by_updates += time.perf_counter() - start
+        wrong += index.query({"size": value, "location": {"$exists": True}}) != [key]
+    figures["wrong_answers_right_after_an_update"] = wrong
+    figures["updates_per_s_between_queries"] = 2_000 / taken_by_updates
+    figures["update_and_query_ms"] = 1e3 * (time.perf_counter() - started) / 2_000
+    return figures
+
+
+BARS: dict[str, tuple[str, float]] = {
+    "bytes_per_key": ("<", 500),
+    "two_fields_indexed_ms": ("<", 5),
+    "two_fields_unindexed_ms": ("<", 25),
+    "ranges_indexed_ms": ("<", 5),
+    "ranges_unindexed_ms": ("<", 25),
+    "slowest_regex_over_distinct_texts_ms": ("<", 250),
+    "updates_per_s": (">=", 50_000),
+    "wrong_answers_right_after_an_update": ("<", 1),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="100,000 keys, bars not judged")
+    parser.add_argument("--json", type=Path, help="also write the figures to this file")
+    options = parser.parse_args()
+    figures = run(100_000 if options.quick else 1_000_000)
+    missed = 0
+    for name, figure in figures.items():
+        verdict = ""
+        if name in BARS and not options.quick:
+            sign, bar = BARS[name]
+            met = figure < bar if sign == "<" else figure >= bar
+            missed += not met
+            verdict = f"bar {sign} {bar:g}: {'met' if met else 'MISSED'}"
+        print(f"{name:42} {figure:14,.2f}   {verdict}")
+    if options.json:
+        options.json.write_text(json.dumps(figures, indent=2) + "\n")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
