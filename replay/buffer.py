@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch
 from .columns import Columns, ColumnStore
+from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots, as_handles
 from .rate_limiters import Counters, MinSize, RateLimiter
 from .removers import OldestRemover
@@ -44,6 +45,8 @@ class ReplayBuffer:
     ``schema`` may be left out: the first row or batch then gives it. ``capacity`` is in rows,
     ``capacity_bytes`` in bytes of columns and indexes; with both the smaller one counts. Equal seeds
     and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there.
+    ``images`` keeps equal frames of image columns once (see `ImageStorage`); ``capacity_bytes`` counts
+    rows as if they were not.
 
     ``timeout_s`` is how long `add` and `sample` wait for the rate limiter before they raise
     `RateLimited`; None waits for ever. Bad input raises `InvalidValue` or `InvalidType` and changes
@@ -64,6 +67,7 @@ class ReplayBuffer:
         seed: int | None = None,
         shard: int = 0,
         folder: str | Path | None = None,
+        images: ImageStorage | None = None,
         timeout_s: float | None = 0.0,
     ) -> None:
         if schema is not None and not isinstance(schema, Schema):
@@ -91,6 +95,9 @@ class ReplayBuffer:
         value_at(beta, 0, "beta")
         self._shard = shard
         self._folder = None if folder is None else Path(folder)
+        if images is not None and folder is not None:
+            raise InvalidValue("Frames are kept in RAM: give the buffer images= or folder=, not both.")
+        self._images = images
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
@@ -130,7 +137,7 @@ class ReplayBuffer:
         assert capacity is not None
         self._limiter.check(capacity)
         self._slots = SlotTable(capacity, self._shard)
-        self._columns = ColumnStore(schema, capacity, self._folder)
+        self._columns = ColumnStore(schema, capacity, self._folder, self._images)
         self._priorities = np.zeros(capacity) if uses_priorities else None
         self._times_sampled = (
             np.zeros(capacity, dtype=np.int32) if self._max_times_sampled is not None else None
@@ -336,6 +343,13 @@ class ReplayBuffer:
                 slots = slots[np.sort(first)]
             self._discard(slots)
             return int(slots.size)
+
+    def widen(self, schema: Schema) -> None:
+        """Go over to wider dtypes of the same columns; rows, handles and priorities stay. Copies once."""
+        with self._lock:
+            if not self._built or schema.names != self._columns.schema.names:
+                raise InvalidValue(f"Only the columns {self.schema} can be widened, got {schema}.")
+            self._columns.widen(schema, self._slots.live())
 
     def clear(self) -> None:
         """Remove all rows. Handles given out so far become stale."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidValue
 from .coerce import coerce
+from .frames import ImageStorage
 from .handles import Slots
 from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
 from .schema import ColumnSpec, Schema
@@ -27,13 +28,22 @@ class ColumnStore:
     there, mapped into memory, and may be larger than RAM; they are scratch space, not a checkpoint.
     """
 
-    def __init__(self, schema: Schema, capacity: int, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        schema: Schema,
+        capacity: int,
+        folder: Path | None = None,
+        images: ImageStorage | None = None,
+    ) -> None:
         self.schema = schema
         self.capacity = capacity
+        self._folder, self._images = folder, images
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
-        narrow = [c for c in schema if 0 < c.nbytes <= PACKED_COLUMN_BYTES]
-        wide = [c for c in schema if c not in narrow]
+        # These stand in for the arrays of their columns: assignment by rows, `take`.
+        frames: dict[str, Any] = {} if images is None else images.build(schema, capacity)
+        narrow = [c for c in schema if 0 < c.nbytes <= PACKED_COLUMN_BYTES and c.name not in frames]
+        wide = [c for c in schema if c not in narrow and c.name not in frames]
         self.packed = (
             PackedRows(narrow, capacity, None if folder is None else folder / "packed.bin")
             if narrow
@@ -46,7 +56,7 @@ class ColumnStore:
                 None if folder is None or c.nbytes == 0 else folder / f"wide_{i}.bin",
             )
             for i, c in enumerate(wide)
-        }
+        } | frames
         views: Columns = dict(self.wide)
         if self.packed is not None:
             views.update(self.packed.views)
@@ -103,6 +113,18 @@ class ColumnStore:
         for name, column in self.wide.items():
             found[name] = column.take(slots, axis=0, mode="clip")
         return {name: found[name] for name in self.views}
+
+    def widen(self, schema: Schema, live: Slots) -> None:
+        """Go over to wider dtypes of the same columns, keeping the rows in ``live`` in their slots."""
+        if self._folder is not None:
+            raise InvalidValue("Columns in mapped files cannot change their dtype. Begin with the wider one.")
+        for spec in schema:
+            old = self.schema[spec.name]
+            if spec.shape != old.shape or not np.can_cast(old.dtype, spec.dtype, "safe"):
+                raise InvalidValue(f"Column {spec.name!r} cannot go from {old} to {spec} without loss.")
+        wider = ColumnStore(schema, self.capacity, None, self._images)
+        wider.write(live, self.gather(live))
+        self.__dict__.update(wider.__dict__)  # samplers hold this object
 
 
 def _row_count(value: Any, spec: ColumnSpec) -> int:
