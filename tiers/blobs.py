@@ -36,6 +36,10 @@ class BlobStore(ABC):
     durable: bool = False
     """Whether a blob survives the loss of the process and of power once `put` has returned."""
 
+    keeps_buffers: bool = True
+    """Whether `put` may keep the buffers that it is given. A store that has copied them out by the time
+    `put` returns (to a file, to the network) says False, and callers need not copy first."""
+
     @abstractmethod
     def put(self, blob: Blob) -> None:
         """Store or replace. The buffers may be kept, not only read: callers hand over or copy.
@@ -64,6 +68,11 @@ class BlobStore(ABC):
     @abstractmethod
     def record(self, key: str) -> Record | None:
         """What is stored under the key, without its buffers; None where there is nothing."""
+
+    def stored_bytes(self, key: str) -> int:
+        """Bytes of `used_bytes` that would be free without this key; 0 where there is nothing."""
+        record = self.record(key)
+        return 0 if record is None else record.nbytes
 
     @abstractmethod
     def update(self, record: Record) -> None:

@@ -1,0 +1,25 @@
+"""What this machine has: budgets are clamped to it."""
+
+from __future__ import annotations
+
+import warnings
+
+import psutil
+
+
+def ram_bytes() -> int:
+    """Memory of this machine."""
+    return int(psutil.virtual_memory().total)
+
+
+def clamp_budget(name: str, wanted_bytes: int, available_bytes: int) -> int:
+    """The budget, or what the machine has where that is less, with a warning that says so."""
+    if wanted_bytes <= available_bytes:
+        return wanted_bytes
+    warnings.warn(
+        f"{name} was given {wanted_bytes / 2**30:,.2f} GB, but this machine has "
+        f"{available_bytes / 2**30:,.2f} GB for it: the smaller number is its budget",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return available_bytes
