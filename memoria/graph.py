@@ -93,7 +93,7 @@ class CofiringGraph:
         length = self._length[fired].astype(np.int64)
         needed = length + np.repeat(row_size, row_size) - 1
         moved = np.where(length == 0, needed, needed + needed // 2)
-        self._make_room(int(moved[needed > self._room[fired]].sum()))
+        self._make_room(int(moved[needed > self._room[fired]].sum()), if_repacked=int(moved.sum()))
         kernels = kernels_for(self._used)
         self._used = int(
             kernels.wire(
@@ -159,7 +159,7 @@ class CofiringGraph:
         self._length[nodes] = 0
         self._room[nodes] = 0
         total = len(targets)
-        self._make_room(total)
+        self._make_room(total, if_repacked=total)
         self._start[nodes] = self._used + np.cumsum(lengths) - lengths
         self._length[nodes] = lengths
         self._room[nodes] = lengths
@@ -167,15 +167,18 @@ class CofiringGraph:
         self._counts[self._used : self._used + total] = counts
         self._used += total
 
-    def _make_room(self, entries: int) -> None:
-        """Spare room of at least `entries` at the end of the pool."""
+    def _make_room(self, entries: int, if_repacked: int) -> None:
+        """Spare room of at least `entries` at the end of the pool; of `if_repacked` after a repack.
+
+        A repack takes the spare room of the lists themselves away, so that more of them have to move.
+        """
         needed = self._used + entries
         if needed <= len(self._targets):
             return
         garbage = self._used - int(self._room[: self._nodes].sum(dtype=np.int64))
         if garbage > self._used * _GARBAGE_WORTH_REPACKING:
             alive = self._alive[: self._nodes] != 0
-            self._repack(np.where(alive, np.arange(self._nodes), -1), spare=entries)
+            self._repack(np.where(alive, np.arange(self._nodes), -1), spare=if_repacked)
             return
         capacity = max(needed, int(len(self._targets) * _GROWTH))
         for name in ("_targets", "_counts"):  # one after the other, so that only one is held twice

@@ -40,11 +40,11 @@ class Run:
             num_reminded_stm=int(rng.integers(1, 9)),
             stm_capacity=int(rng.integers(1, 41)),
             ltm_search_depth=int(rng.integers(1, 8)),
-            initial_lifespan=int(rng.integers(2, 13)),
+            initial_lifespan=int(rng.integers(2, 31)),
             num_final_ltms=int(rng.integers(1, 9)),
             working=int(rng.integers(1, 9)),
             hidden=int(rng.integers(4, 65)),
-            most_delta=float(rng.uniform(1, 6)),
+            most_delta=float(rng.uniform(1, 8)),
             steps=steps,
         )
 
@@ -65,7 +65,7 @@ class Run:
 
         Whole numbers, most of them 0, so that engrams die at different times.
         """
-        mixed = (ids + 1) * 2654435761 + (step + 1) * 40503 + (self.seed * 7 + row) * 69069
+        mixed = (ids.astype(np.int64) + 1) * 2654435761 + (step + 1) * 40503 + (self.seed * 7 + row) * 69069
         share = (mixed * 1103515245 % 2147483648) / 2147483648
         return torch.from_numpy(np.floor(share**2 * (self.most_delta + 1))).float()
 
