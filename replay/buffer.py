@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch
-from .columns import Columns, ColumnStore
+from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots, as_handles
 from .rate_limiters import Counters, MinSize, RateLimiter
@@ -33,6 +33,14 @@ class UpdateResult(NamedTuple):
 
     applied: int
     stale: int
+
+
+class PriorityStats(NamedTuple):
+    """What a distributed draw needs to know about one shard, in scaled priorities (``p**alpha``)."""
+
+    total: float
+    rows: int
+    smallest: float  # the smallest positive one; infinity where there is none
 
 
 class ReplayBuffer:
@@ -98,9 +106,11 @@ class ReplayBuffer:
         if images is not None and folder is not None:
             raise InvalidValue("Frames are kept in RAM: give the buffer images= or folder=, not both.")
         self._images = images
+        self._may_hold_inserts = type(self._limiter) is not MinSize
         self._timeout_s = timeout_s
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
+        self._waiting = 0
         self._rng = np.random.default_rng(seed)
         # Removers draw from a generator of their own: a copy that repeats the inserts of this buffer
         # but none of its samples (a backup shard) then evicts the same rows.
@@ -169,7 +179,7 @@ class ReplayBuffer:
                     c.name: np.asarray(v)[None] for c, v in zip(self._columns.schema, values, strict=True)
                 }
                 return int(self.add_batch(batch, None if priority is None else [priority])[0])
-            if type(self._limiter) is not MinSize:
+            if self._may_hold_inserts:
                 self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
             slot = table.take_one()
             self._columns.write_row(slot, values)
@@ -180,7 +190,7 @@ class ReplayBuffer:
             for selector in self._indexed:
                 selector.insert_one(slot)
             self._inserted += 1
-            self._changed.notify_all()
+            self._wake()
             return table.handles.item(slot)
 
     def add_batch(self, batch: Mapping[str, Any], priorities: Any | None = None) -> Handles:
@@ -196,7 +206,8 @@ class ReplayBuffer:
             given = None if priorities is None else self._check_priorities(priorities, count)
             if count == 0:
                 return np.empty(0, dtype=np.int64)
-            self._wait(lambda now: self._limiter.may_insert(now, count), "insert", count)
+            if self._may_hold_inserts:
+                self._wait(lambda now: self._limiter.may_insert(now, count), "insert", count)
             capacity = self._slots.capacity
             if count <= capacity:
                 return self._insert(columns, given, count)
@@ -205,33 +216,35 @@ class ReplayBuffer:
                 part = slice(start, min(start + capacity, count))
                 parts.append(
                     self._insert(
-                        {name: column[part] for name, column in columns.items()},
+                        [column[part] for column in columns],
                         None if given is None else given[part],
                         part.stop - part.start,
                     )
                 )
             return np.concatenate(parts)
 
-    def _insert(self, columns: Columns, priorities: NDArray[np.float64] | None, count: int) -> Handles:
+    def _insert(
+        self, columns: list[NDArray[Any]], priorities: NDArray[np.float64] | None, count: int
+    ) -> Handles:
         table = self._slots
         excess = table.count + count - table.capacity
         if excess > 0 and not (self._overwrites_in_place and table.is_ring):
             self._discard(self._remover.draw(excess, self._remover_rng).slots)
-        slots = table.take(count)
-        self._columns.write(slots, columns)
+        slots, where, handles = table.take(count)
+        self._columns.write(where, columns)
         if self._priorities is not None:
             if priorities is None:
-                self._priorities[slots] = self._max_priority
+                self._priorities[where] = self._max_priority
             else:
-                self._priorities[slots] = priorities
+                self._priorities[where] = priorities
                 self._max_priority = max(self._max_priority, float(priorities.max()))
         if self._times_sampled is not None:
-            self._times_sampled[slots] = 0
+            self._times_sampled[where] = 0
         for selector in self._indexed:
             selector.insert(slots)
         self._inserted += count
-        self._changed.notify_all()
-        return table.handles.take(slots)
+        self._wake()
+        return handles
 
     # -- sampling ----------------------------------------------------------------------------------
 
@@ -253,7 +266,7 @@ class ReplayBuffer:
             batch = self._read(draw, exponent)
             self._draws += 1
             self._sampled += batch_size
-            self._changed.notify_all()
+            self._wake()
             return batch
 
     def _read(self, draw: Draw, beta: float) -> Batch:
@@ -329,6 +342,17 @@ class ReplayBuffer:
             )
         return given
 
+    def priority_stats(self) -> PriorityStats:
+        """Sum, count and minimum of what rows are drawn by; raises where the sampler is not prioritized."""
+        with self._lock:
+            if not isinstance(self._sampler, PrioritizedSampler):
+                raise InvalidValue(f"{type(self._sampler).__name__} draws by no priorities.")
+            if not self._built:
+                return PriorityStats(0.0, 0, float("inf"))
+            self._sampler.flush()
+            tree = self._sampler.tree
+            return PriorityStats(tree.total, self._slots.count, tree.minimum)
+
     # -- removing ----------------------------------------------------------------------------------
 
     def remove(self, handles: Any) -> int:
@@ -362,7 +386,7 @@ class ReplayBuffer:
             for selector in self._indexed:
                 selector.remove(slots)
             self._slots.release(slots)
-            self._changed.notify_all()
+            self._wake()
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -392,14 +416,22 @@ class ReplayBuffer:
     def _counters(self) -> Counters:
         return Counters(len(self), self._inserted, self._sampled)
 
+    def _wake(self) -> None:
+        """Let threads that wait for the rate limiter look again."""
+        if self._waiting:
+            self._changed.notify_all()
+
     def _wait(self, allowed: Callable[[Counters], bool], what: str, rows: int) -> None:
         """Until the rate limiter lets the call through; raises `RateLimited` after ``timeout_s``."""
         if allowed(self._counters()):
             return
-        if self._timeout_s != 0.0 and self._changed.wait_for(
-            lambda: allowed(self._counters()), self._timeout_s
-        ):
-            return
+        if self._timeout_s != 0.0:
+            self._waiting += 1
+            try:
+                if self._changed.wait_for(lambda: allowed(self._counters()), self._timeout_s):
+                    return
+            finally:
+                self._waiting -= 1
         now = self._counters()
         if now.size == 0 and what == "sample":
             raise NothingToSample("The buffer is empty. Add rows before sampling.")

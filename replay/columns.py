@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from .frames import ImageStorage
 from .handles import Slots
 from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
 from .schema import ColumnSpec, Schema
+from .wide import gather_wide
 
 Columns = dict[str, NDArray[Any]]
 
-_SCALAR_TYPES: dict[str, tuple[type, ...]] = {"f": (float, int), "b": (bool,), "i": (), "u": (), "c": ()}
+# Python scalars that a column of this kind takes as they are (integers need a look at their range).
+_SCALAR_TYPES: dict[str, tuple[type, ...]] = {"f": (float,), "b": (bool,), "i": (), "u": (), "c": ()}
 
 
 class ColumnStore:
@@ -49,7 +51,7 @@ class ColumnStore:
             if narrow
             else None
         )
-        self.wide: Columns = {
+        self.wide: dict[str, Any] = {
             c.name: allocate(
                 (capacity, *c.shape),
                 c.dtype,
@@ -57,13 +59,22 @@ class ColumnStore:
             )
             for i, c in enumerate(wide)
         } | frames
-        views: Columns = dict(self.wide)
+        views: dict[str, Any] = dict(self.wide)
         if self.packed is not None:
             views.update(self.packed.views)
-        self.views: Columns = {c.name: views[c.name] for c in schema}
-        self._plan: list[tuple[ColumnSpec, np.dtype[Any], tuple[int, ...], tuple[type, ...]]] = [
-            (c, c.dtype, c.shape, _SCALAR_TYPES[c.dtype.kind] if c.shape == () else ()) for c in schema
+        self.views: dict[str, Any] = {c.name: views[c.name] for c in schema}
+        self._plan: list[tuple[ColumnSpec, str, np.dtype[Any], tuple[int, ...], tuple[type, ...]]] = [
+            (
+                c,
+                c.name,
+                c.dtype,
+                c.shape,
+                (*_SCALAR_TYPES[c.dtype.kind], c.dtype.type) if c.shape == () else (),
+            )
+            for c in schema
         ]
+        self._batch_rows = -1
+        self._batch_shapes: list[tuple[int, ...]] = []
         self._targets = [self.views[c.name] for c in schema]
 
     @property
@@ -74,10 +85,10 @@ class ColumnStore:
 
     def check_row(self, row: Mapping[str, Any]) -> list[Any]:
         """One row's values in schema order, ready for `write_row`; raises if any is unacceptable."""
-        row = self.schema.flatten(row)
+        row = self._flat(row)
         values: list[Any] = []
-        for spec, dtype, shape, scalar_types in self._plan:
-            value = row[spec.name]
+        for spec, name, dtype, shape, scalar_types in self._plan:
+            value = row[name]
             kind = type(value)
             if kind in scalar_types or (kind is np.ndarray and value.dtype is dtype and value.shape == shape):
                 values.append(value)
@@ -89,29 +100,43 @@ class ColumnStore:
         for target, value in zip(self._targets, values, strict=True):
             target[slot] = value
 
-    def check_batch(self, batch: Mapping[str, Any]) -> tuple[Columns, int]:
-        """A batch's columns, ready for `write`, and how many rows; raises if any is unacceptable."""
-        batch = self.schema.flatten(batch)
-        first = batch[self.schema.columns[0].name]
-        rows = _row_count(first, self.schema.columns[0])
-        return {spec.name: coerce(batch[spec.name], spec, rows) for spec in self.schema}, rows
+    def check_batch(self, batch: Mapping[str, Any]) -> tuple[list[NDArray[Any]], int]:
+        """A batch's columns in schema order, ready for `write`, and how many rows; or raises."""
+        batch = self._flat(batch)
+        rows = _row_count(batch[self._plan[0][1]], self._plan[0][0])
+        if rows != self._batch_rows:  # batches tend to have one size
+            self._batch_shapes = [(rows, *spec.shape) for spec in self.schema]
+            self._batch_rows = rows
+        checked: list[NDArray[Any]] = []
+        for (spec, name, dtype, _, _), shape in zip(self._plan, self._batch_shapes, strict=True):
+            value = batch[name]
+            if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
+                checked.append(value)
+            else:
+                checked.append(coerce(value, spec, rows))
+        return checked, rows
 
-    def write(self, slots: Slots, columns: Mapping[str, NDArray[Any]]) -> None:
-        """Write checked columns; row i goes to ``slots[i]``."""
-        if slots.size == 0:
-            return
-        start = int(slots[0])
-        stop = start + slots.size
-        contiguous = int(slots[-1]) == stop - 1 and (slots.size < 3 or bool((np.diff(slots) == 1).all()))
-        where: Any = slice(start, stop) if contiguous else slots
-        for name, values in columns.items():
-            self.views[name][where] = values
+    def _flat(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Flat columns, exactly ours; the usual case is told in the fewest steps."""
+        if len(values) == len(self._plan):
+            for plan in self._plan:
+                if plan[1] not in values:
+                    break
+            else:
+                return values
+        return self.schema.flatten(values)
+
+    def write(self, where: slice | Slots, columns: Sequence[NDArray[Any]]) -> None:
+        """Write checked columns to the slots ``where``, in order."""
+        for target, values in zip(self._targets, columns, strict=True):
+            target[where] = values
 
     def gather(self, slots: Slots) -> Columns:
         """Fresh contiguous copies of the rows in ``slots``, in schema order."""
         found: Columns = {} if self.packed is None else self.packed.gather(slots)
         for name, column in self.wide.items():
-            found[name] = column.take(slots, axis=0, mode="clip")
+            frames = not isinstance(column, np.ndarray)
+            found[name] = column.take(slots) if frames else gather_wide(column, slots)
         return {name: found[name] for name in self.views}
 
     def widen(self, schema: Schema, live: Slots) -> None:
@@ -123,7 +148,7 @@ class ColumnStore:
             if spec.shape != old.shape or not np.can_cast(old.dtype, spec.dtype, "safe"):
                 raise InvalidValue(f"Column {spec.name!r} cannot go from {old} to {spec} without loss.")
         wider = ColumnStore(schema, self.capacity, None, self._images)
-        wider.write(live, self.gather(live))
+        wider.write(live, list(self.gather(live).values()))
         self.__dict__.update(wider.__dict__)  # samplers hold this object
 
 

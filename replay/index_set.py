@@ -8,6 +8,17 @@ from numpy.typing import NDArray
 from .handles import Slots
 
 
+def uniform_integers(below: int, count: int, rng: np.random.Generator) -> Slots:
+    """``count`` integers in ``range(below)``, uniformly, with replacement.
+
+    Below 2**32 they are scaled from floats, twice as fast as `Generator.integers`; the probabilities of
+    two integers then differ by less than one part in two million.
+    """
+    if below < 1 << 32:
+        return (rng.random(count) * below).astype(np.int64)
+    return rng.integers(0, below, count)
+
+
 class IndexSet:
     """A subset of ``range(capacity)``: members lie densely in one array, so a uniform draw is one gather.
 
@@ -63,7 +74,7 @@ class IndexSet:
 
     def draw(self, count: int, rng: np.random.Generator) -> Slots:
         """``count`` members, uniformly, with replacement. The set must not be empty."""
-        return self._members.take(rng.integers(0, self.count, count))
+        return self._members.take(uniform_integers(self.count, count, rng))
 
     def replace_members(self, slots: Slots) -> None:
         """Become exactly ``slots`` (no repeats), in this order: draws continue as before a checkpoint."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..errors import InvalidValue
 
 
-@dataclass(frozen=True)
-class Counters:
+class Counters(NamedTuple):
     """``size`` rows are stored now; ``inserted`` and ``sampled`` count rows since the buffer was made."""
 
     size: int

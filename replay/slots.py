@@ -7,13 +7,21 @@ live slots, a stack of free ones, and a log of insertions.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .handles import HandleLayout, Handles, Slots
-from .index_set import IndexSet
+from .index_set import IndexSet, uniform_integers
+
+
+class Taken(NamedTuple):
+    """Slots for new rows, in order."""
+
+    slots: Slots
+    where: slice | Slots  # the same as an index: a slice where they follow one another
+    handles: Handles
 
 
 class SlotTable:
@@ -50,29 +58,36 @@ class SlotTable:
         self.handles[slot] = (handle if handle >= 0 else ~handle) + self.layout.step
         return slot
 
-    def take(self, count: int) -> Slots:
-        """Slots for ``count <= capacity`` new rows; a full ring gives up its oldest rows.
+    def take(self, count: int) -> Taken:
+        """Slots for ``count`` new rows, 1 to ``capacity``; a full ring gives up its oldest rows.
 
         In general form there must be that many free slots.
         """
         if self._general is not None:
             slots = self._general.take_free(count)
+            where: slice | Slots = slots
         else:
             start = self.head + self.count
             if start >= self.capacity:
                 start -= self.capacity
             slots = np.arange(start, start + count)
-            if start + count > self.capacity:
+            if start + count <= self.capacity:
+                where = slice(start, start + count)
+            else:
                 slots[self.capacity - start :] -= self.capacity
-            overwritten = max(0, self.count + count - self.capacity)
-            self.head = (self.head + overwritten) % self.capacity
-        previous = self.handles[slots]
-        fresh = (previous ^ (previous >> 63)) + self.layout.step  # ~x where x is negative, else x
-        self.handles[slots] = fresh
+                where = slots
+            overwritten = self.count + count - self.capacity
+            if overwritten > 0:
+                self.head = (self.head + overwritten) % self.capacity
+        fresh = self.handles[where]
+        if self.count < self.capacity:
+            fresh = fresh ^ (fresh >> 63)  # the complement where it is negative (an empty slot)
+        fresh = fresh + self.layout.step
+        self.handles[where] = fresh
         if self._general is not None:
             self._general.insert(slots, fresh)
         self.count = min(self.count + count, self.capacity)
-        return slots
+        return Taken(slots, where, fresh)
 
     def release(self, slots: Slots) -> None:
         """Empty these live slots (each named once)."""
@@ -129,7 +144,7 @@ class SlotTable:
         """``count`` live slots, uniformly, with replacement. There must be one."""
         if self._general is not None:
             return self._general.live.draw(count, rng)
-        slots = rng.integers(0, self.count, count)
+        slots = uniform_integers(self.count, count, rng)
         if self.head:
             if self.count == self.capacity:
                 return slots  # every slot is live: no need to start at the head

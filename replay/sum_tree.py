@@ -50,7 +50,7 @@ class SumTree:
         """Set leaves; where a slot is named twice the last weight stands. Weights are finite and >= 0."""
         if slots.size == 0:
             return
-        kernels = compiled.kernels()
+        kernels = compiled.load()
         if kernels is not None:
             kernels.tree_set(self._sums, self._minima, self.size, slots, weights)
             return
@@ -82,7 +82,7 @@ class SumTree:
         Returns the leaves and their weights. Never gives a leaf of weight 0, whatever rounding does. The
         total must be positive.
         """
-        kernels = compiled.kernels()
+        kernels = compiled.load()
         if kernels is not None:
             slots = np.empty(targets.size, dtype=np.int64)
             weights = np.empty(targets.size)

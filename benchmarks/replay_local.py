@@ -1,0 +1,344 @@
+"""The in-process replay buffers beside cpprb (and, on request, TorchRL): the same work in one process.
+
+    python -m benchmarks.replay_local [--quick] [--json FILE] [--torchrl]
+
+Rows are a 17-float observation, a 6-float action, a reward, the next observation and a done flag;
+batches have 256 rows. Every call gets fresh indices, handles and priorities. The two sides take turns in
+short rounds, and a ratio is the median over rounds of (their time / our time): above 1 we are faster.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import peers
+from memories.replay import PrioritizedReplayBuffer, ReplayBuffer, Schema
+
+BATCH = 256
+COLUMNS: dict[str, tuple[tuple[int, ...], type]] = {
+    "obs": ((17,), np.float32),
+    "act": ((6,), np.float32),
+    "rew": ((), np.float32),
+    "next_obs": ((17,), np.float32),
+    "done": ((), np.bool_),
+}
+IMAGE_SHAPE = (84, 84, 4)
+IMAGE_ROWS = 4_000
+
+Call = Callable[[int], Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One comparison. Times are medians of a single call in microseconds."""
+
+    name: str
+    ours_us: float
+    peer_us: float
+    ratio: float
+    bar: float | None
+    goal: float | None
+
+    @property
+    def passed(self) -> bool | None:
+        return None if self.bar is None else self.ratio >= self.bar
+
+
+class Bench:
+    """Runs comparisons in alternating rounds and collects the results."""
+
+    def __init__(self, rounds: int, calls: int) -> None:
+        self.rounds = rounds
+        self.calls = calls
+        self.results: list[Result] = []
+
+    def compare(
+        self,
+        name: str,
+        ours: Call,
+        peer: Call,
+        *,
+        bar: float | None = None,
+        goal: float | None = None,
+        calls: int | None = None,
+        after: tuple[Callable[[], Any], Callable[[], Any]] | None = None,
+    ) -> Result:
+        """``ours(i)`` and ``peer(i)`` are one call each, i counts up; ``after`` ends a timed round."""
+        calls = self.calls if calls is None else calls
+        times: tuple[list[float], list[float]] = ([], [])
+        for round_number in range(self.rounds + 1):
+            order = (0, 1) if round_number % 2 else (1, 0)
+            for side in order:
+                call = (ours, peer)[side]
+                first = round_number * calls
+                started = time.perf_counter()
+                for i in range(first, first + calls):
+                    call(i)
+                if after is not None:
+                    after[side]()
+                elapsed = (time.perf_counter() - started) / calls
+                if round_number > 0:  # the first round warms up
+                    times[side].append(elapsed * 1e6)
+        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
+        result = Result(name, statistics.median(times[0]), statistics.median(times[1]), ratio, bar, goal)
+        self.results.append(result)
+        print(_line(result), flush=True)
+        return result
+
+
+def _line(r: Result) -> str:
+    verdict = "" if r.passed is None else f"bar {r.bar:g}: {'pass' if r.passed else 'MISSED'}"
+    if r.goal is not None:
+        verdict += f", goal {r.goal:g}: {'reached' if r.ratio >= r.goal else 'not reached'}"
+    return (
+        f"{r.name:<44} ours {r.ours_us:9.2f} us   peer {r.peer_us:9.2f} us   ratio {r.ratio:6.2f}   {verdict}"
+    )
+
+
+def make_rows(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    return {
+        name: (
+            rng.random((count, *shape)) < 0.1
+            if dtype is np.bool_
+            else rng.random((count, *shape), np.float32)
+        )
+        for name, (shape, dtype) in COLUMNS.items()
+    }
+
+
+def import_cpprb() -> Any:
+    """cpprb from its own environment, in this process: it needs NumPy alone, and takes ours."""
+    python = peers.peer_python("cpprb", "cpprb==11.0.0")
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    sys.path.append(str(python.parent.parent / "lib" / version / "site-packages"))
+    return import_module("cpprb")
+
+
+def cpprb_env() -> dict[str, dict[str, Any]]:
+    return {name: {"shape": shape or 1, "dtype": dtype} for name, (shape, dtype) in COLUMNS.items()}
+
+
+def our_schema() -> Schema:
+    return Schema({name: (shape, dtype) for name, (shape, dtype) in COLUMNS.items()})
+
+
+def fill(ours: ReplayBuffer, peer: Any, rows: int, rng: np.random.Generator) -> None:
+    step = 10_000
+    for _ in range(0, rows, step):
+        block = make_rows(step, rng)
+        ours.add_batch(block)
+        peer.add(**block)
+
+
+def compare_prioritized(
+    bench: Bench, cpprb: Any, rows: int, bars: dict[str, tuple[float | None, float | None]]
+) -> None:
+    rng = np.random.default_rng(0)
+    ours = PrioritizedReplayBuffer(our_schema(), rows, alpha=0.6, seed=0)
+    peer = cpprb.PrioritizedReplayBuffer(rows, cpprb_env(), alpha=0.6)
+    fill(ours, peer, rows, rng)
+    # Priorities spread over three decades, the same on both sides.
+    step = 10_000
+    handles = np.concatenate([ours.add_batch(make_rows(step, rng)) for _ in range(0, rows, step)])
+    for start in range(0, rows, step):
+        values = 10.0 ** rng.uniform(-2, 1, step)
+        ours.update_priorities(handles[start : start + step], values)
+        peer.update_priorities(np.arange(start, start + step), values)
+
+    def label(what: str) -> str:
+        return f"{what}, {rows:,} rows"
+
+    bar, goal = bars["sample"]
+    bench.compare(
+        label("prioritized sample"),
+        lambda i: ours.sample(BATCH, beta=0.4).weights,
+        lambda i: peer.sample(BATCH, beta=0.4)["weights"],
+        bar=bar,
+        goal=goal,
+    )
+    total = (bench.rounds + 1) * bench.calls
+    picked = rng.integers(0, rows, (total, BATCH))
+    fresh = 10.0 ** rng.uniform(-2, 1, (total, BATCH))
+    picked_handles = handles[picked]
+    bar, goal = bars["update"]
+    bench.compare(
+        label("priority update"),
+        lambda i: ours.update_priorities(picked_handles[i], fresh[i]),
+        lambda i: peer.update_priorities(picked[i], fresh[i]),
+        bar=bar,
+        goal=goal,
+    )
+
+
+def compare_uniform(bench: Bench, cpprb: Any, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    ours = ReplayBuffer(our_schema(), rows, seed=0)
+    peer = cpprb.ReplayBuffer(rows, cpprb_env())
+    fill(ours, peer, rows, rng)
+    bench.compare(
+        f"uniform sample, {rows:,} rows",
+        lambda i: ours.sample(BATCH),
+        lambda i: peer.sample(BATCH),
+        bar=2.0,
+        goal=3.0,
+    )
+
+
+def compare_adds(bench: Bench, cpprb: Any, rows: int) -> None:
+    rng = np.random.default_rng(0)
+    blocks = [make_rows(64, rng) for _ in range(200)]
+    singles = [{name: column[k] for name, column in block.items()} for block in blocks for k in range(8)]
+    for kind in ("prioritized", "uniform"):
+        ours: ReplayBuffer
+        if kind == "prioritized":
+            ours = PrioritizedReplayBuffer(our_schema(), rows, seed=0)
+            peer = cpprb.PrioritizedReplayBuffer(rows, cpprb_env(), alpha=0.6)
+            after = (ours.priority_stats, lambda: None)  # new rows enter our tree late: make them
+        else:
+            ours = ReplayBuffer(our_schema(), rows, seed=0)
+            peer = cpprb.ReplayBuffer(rows, cpprb_env())
+            after = (lambda: None, lambda: None)
+        fill(ours, peer, rows, rng)
+        barred = kind == "prioritized"
+        bench.compare(
+            f"add 64 rows, {kind}",
+            lambda i, ours=ours: ours.add_batch(blocks[i % len(blocks)]),
+            lambda i, peer=peer: peer.add(**blocks[i % len(blocks)]),
+            bar=2.0 if barred else None,
+            after=after,
+        )
+        bench.compare(
+            f"add one row, {kind}",
+            lambda i, ours=ours: ours.add(**singles[i % len(singles)]),
+            lambda i, peer=peer: peer.add(**singles[i % len(singles)]),
+            bar=3.0 if barred else None,
+            after=after,
+            calls=4 * bench.calls,
+        )
+
+
+def compare_images(bench: Bench, cpprb: Any) -> None:
+    rng = np.random.default_rng(0)
+    ours = ReplayBuffer(Schema({"obs": (IMAGE_SHAPE, np.uint8)}), IMAGE_ROWS, seed=0)
+    peer = cpprb.ReplayBuffer(IMAGE_ROWS, {"obs": {"shape": IMAGE_SHAPE, "dtype": np.uint8}})
+    for _ in range(0, IMAGE_ROWS, 500):
+        block = rng.integers(0, 256, (500, *IMAGE_SHAPE), dtype=np.uint8)
+        ours.add_batch({"obs": block})
+        peer.add(obs=block)
+    cores = sorted(os.sched_getaffinity(0))
+    calls = max(10, bench.calls // 10)
+    for count, bar in ((1, 0.95), (2, 1.3)):
+        if len(cores) < count:
+            print(f"84x84x4 uint8 on {count} cores: not measured, this process has {len(cores)}")
+            continue
+        with on_cores(cores[:count]):
+            bench.compare(
+                f"84x84x4 uint8 sample, {count} core{'s' if count > 1 else ''}",
+                lambda i: ours.sample(BATCH),
+                lambda i: peer.sample(BATCH),
+                bar=bar,
+                calls=calls,
+            )
+
+
+@contextmanager
+def on_cores(cores: list[int]) -> Iterator[None]:
+    """Pin every thread of this process to ``cores`` for a while."""
+    before = os.sched_getaffinity(0)
+    threads = [int(path.name) for path in Path("/proc/self/task").iterdir()]
+    for thread in threads:
+        os.sched_setaffinity(thread, cores)
+    try:
+        yield
+    finally:
+        for path in Path("/proc/self/task").iterdir():
+            os.sched_setaffinity(int(path.name), before)
+
+
+_FIRST_CALL = """
+import sys, time
+import memories.replay as replay
+assert "numba" not in sys.modules, "importing memories.replay imported numba"
+buffer = replay.PrioritizedReplayBuffer(capacity=1000, seed=0)
+buffer.add_batch({"x": list(range(100))})
+started = time.perf_counter()
+buffer.sample(8)
+print(time.perf_counter() - started)
+"""
+
+
+def first_calls() -> dict[str, float]:
+    """Seconds that the first prioritized sample of a process takes: with nothing compiled, and after."""
+    import tempfile
+
+    seconds = {}
+    with tempfile.TemporaryDirectory() as cache:
+        for state, bar in (("never compiled", 12.0), ("compiled before", 1.0)):
+            env = {**os.environ, "NUMBA_CACHE_DIR": cache}
+            run = subprocess.run(
+                [sys.executable, "-c", _FIRST_CALL], env=env, capture_output=True, text=True, check=True
+            )
+            seconds[state] = float(run.stdout)
+            verdict = "pass" if seconds[state] < bar else "MISSED"
+            print(f"first prioritized call, {state:<20} {seconds[state]:6.2f} s   bar {bar:g}: {verdict}")
+    return seconds
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no buffer of a million rows")
+    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser.add_argument("--torchrl", action="store_true", help="print TorchRL's figures beside (installs it)")
+    args = parser.parse_args()
+
+    try:
+        cpprb = import_cpprb()
+    except (peers.PeerUnavailable, ImportError) as error:
+        print(f"cpprb is not here, nothing to compare with: {error}", file=sys.stderr)
+        return 2
+
+    bench = Bench(rounds=7 if args.quick else 21, calls=100)
+    compare_prioritized(bench, cpprb, 100_000, {"sample": (3.0, 4.0), "update": (1.0, None)})
+    at_100k = bench.results[0].ours_us
+    growth = None
+    if not args.quick:
+        compare_prioritized(bench, cpprb, 1_000_000, {"sample": (None, None), "update": (0.5, 1.0)})
+        growth = bench.results[2].ours_us / at_100k
+        print(f"prioritized sample, 1,000,000 against 100,000 rows: {growth:.2f} times   "
+              f"bar 2: {'pass' if growth <= 2 else 'MISSED'}")  # fmt: skip
+    compare_uniform(bench, cpprb, 100_000)
+    compare_adds(bench, cpprb, 100_000)
+    compare_images(bench, cpprb)
+    seconds = first_calls()
+    if args.json:
+        report = {
+            "cores": len(os.sched_getaffinity(0)),
+            "results": [asdict(r) | {"passed": r.passed} for r in bench.results],
+            "sample_1m_over_100k": growth,
+            "first_call_s": seconds,
+        }
+        args.json.write_text(json.dumps(report, indent=2) + "\n")
+    missed = any(r.passed is False for r in bench.results)
+    missed |= growth is not None and growth > 2
+    missed |= seconds["never compiled"] >= 12 or seconds["compiled before"] >= 1
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,91 @@
+"""The compiled inner loops. Importing this module imports numba: only `compiled` does, and late.
+
+Every kernel has one explicit signature, so it is compiled (or read from numba's cache on disk) when
+this module is imported and never again. All release the GIL and raise nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+from numba import njit
+
+_INTS = "int64[::1]"
+_FLOATS = "float64[::1]"
+_LANES = 8  # descents that go on side by side: their cache misses overlap
+
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def _kernel(signature: str | None = None) -> Callable[[_F], _F]:
+    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
+    compiler: Any = njit(signature, **options) if signature else njit(**options)
+    return cast(Callable[[_F], _F], compiler)
+
+
+@_kernel(f"void({_FLOATS}, {_FLOATS}, int64, {_INTS}, {_FLOATS})")
+def tree_set(sums: Any, minima: Any, size: int, slots: Any, weights: Any) -> None:
+    """Set leaves and bring their ancestors up to date, level by level."""
+    count = slots.size
+    for i in range(count):
+        node = slots[i] + size
+        weight = weights[i]
+        sums[node] = weight
+        minima[node] = weight if weight > 0.0 else float("inf")
+    shift = 1
+    level = size >> 1
+    while level >= 1:
+        previous = -1
+        for i in range(count):
+            node = (slots[i] + size) >> shift
+            if node != previous:  # neighbours (a run of new rows) share their ancestors
+                left = 2 * node
+                sums[node] = sums[left] + sums[left + 1]
+                low, high = minima[left], minima[left + 1]
+                minima[node] = low if low < high else high
+                previous = node
+        shift += 1
+        level >>= 1
+
+
+@_kernel()
+def _step(sums: Any, node: int, target: float) -> tuple[int, float]:
+    """One level down: without a branch, since which way it goes cannot be predicted."""
+    node = 2 * node
+    left = sums[node]
+    right = (target >= left) & (sums[node + 1] > 0.0)
+    return node + right, target - (left if right else 0.0)
+
+
+@_kernel(f"void({_FLOATS}, int64, {_FLOATS}, {_INTS}, {_FLOATS})")
+def tree_find(sums: Any, size: int, targets: Any, slots: Any, weights: Any) -> None:
+    """For each target the leaf whose stretch of the running sum holds it, and its weight."""
+    count = targets.size
+    whole = count - count % _LANES
+    for start in range(0, whole, _LANES):
+        n0 = n1 = n2 = n3 = n4 = n5 = n6 = n7 = 1
+        t0, t1, t2, t3 = targets[start], targets[start + 1], targets[start + 2], targets[start + 3]
+        t4, t5, t6, t7 = targets[start + 4], targets[start + 5], targets[start + 6], targets[start + 7]
+        while n0 < size:
+            n0, t0 = _step(sums, n0, t0)
+            n1, t1 = _step(sums, n1, t1)
+            n2, t2 = _step(sums, n2, t2)
+            n3, t3 = _step(sums, n3, t3)
+            n4, t4 = _step(sums, n4, t4)
+            n5, t5 = _step(sums, n5, t5)
+            n6, t6 = _step(sums, n6, t6)
+            n7, t7 = _step(sums, n7, t7)
+        slots[start], slots[start + 1], slots[start + 2], slots[start + 3] = n0, n1, n2, n3
+        slots[start + 4], slots[start + 5], slots[start + 6], slots[start + 7] = n4, n5, n6, n7
+    for i in range(whole, count):
+        node = 1
+        target = targets[i]
+        while node < size:
+            node, target = _step(sums, node, target)
+        slots[i] = node
+    for i in range(count):
+        node = slots[i]
+        weights[i] = sums[node]
+        slots[i] = node - size
