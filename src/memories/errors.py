@@ -60,6 +60,10 @@ class DeadlineExceeded(MemoriesError, TimeoutError):
     """The call did not finish within its deadline. Its outcome may be unknown."""
 
 
+class BucketNotFound(MemoriesError, FileNotFoundError):
+    """The bucket, container or folder that the configuration names does not exist."""
+
+
 class PermissionRefused(MemoriesError, PermissionError):
     """Credentials are missing, wrong, or do not allow the operation."""
 

@@ -1,0 +1,1 @@
+"""Blobs in object storage: the seam to the providers, the layout of the objects, encryption, retries."""

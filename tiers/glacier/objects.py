@@ -1,0 +1,114 @@
+"""`ObjectStore`: what the glacier tier needs of a provider, and nothing else.
+
+Implementations translate every failure of their client library into an error of ours; `Unavailable`
+means that the same call may succeed a moment later, and is what `Retry` repeats. None of them retries
+by itself, so that one deadline governs. All are thread-safe.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+Part = list[memoryview]
+"""The bytes of one part of an upload, as views that are joined in order."""
+
+PartSource = Callable[[], Iterator[Part]]
+"""Starts the parts from the first one; called again when a provider must begin an upload anew."""
+
+
+class ObjectGone(LookupError):
+    """The object does not exist. Never leaves the glacier package."""
+
+
+class Attempt(Protocol):
+    """Calls a function until it succeeds or retrying is over: see `Retry.call`."""
+
+    def __call__(self, action: Callable[[], T], what: str) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """What must hold for a write: the object has this tag, or (None) there is no object."""
+
+    tag: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """The start of an object, with the tag and size of the whole."""
+
+    data: memoryview
+    tag: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing; times are seconds since the Unix epoch."""
+
+    name: str
+    size: int
+    modified_s: float
+
+
+class ObjectStore(ABC):
+    """Whole objects by name in one bucket, container or folder.
+
+    `put` is atomic and, with a condition, a compare-and-set. `upload` is for large objects under names
+    that nobody else uses: parts go in parallel where the provider can, and the object appears only
+    when all of them have arrived.
+    """
+
+    address: str
+    """Where the objects are, for messages; never with a secret in it."""
+
+    lists_in_order = True
+
+    @abstractmethod
+    def read(self, name: str, length: int) -> Fetched:
+        """Up to `length` bytes from the start. Raises `ObjectGone`."""
+
+    @abstractmethod
+    def read_into(self, name: str, start: int, into: memoryview) -> None:
+        """Fill the view from byte `start` on. Raises `ObjectGone`, `CorruptData` if the object is too short,
+        `Unavailable` if only the answer is."""
+
+    @abstractmethod
+    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
+        """Write a small object and return its tag. Raises `ConflictingWrite` if the condition fails."""
+
+    @abstractmethod
+    def upload(
+        self, name: str, parts: PartSource, *, workers: Executor, window: int, attempt: Attempt
+    ) -> None:
+        """Write a large object, at most `window` parts in memory at once. On an error nothing is visible."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Remove the object; fine if there is none."""
+
+    def delete_many(self, names: Sequence[str]) -> None:
+        """Remove several, in fewer requests where the provider can."""
+        for name in names:
+            self.delete(name)
+
+    @abstractmethod
+    def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        """The objects whose names start with the prefix and come later than `after`, a page at a time.
+
+        In the order of names where `lists_in_order`, so that a listing which failed can go on with
+        another call. Each page is one request; an error is raised by the iterator.
+        """
+
+    def abandon_uploads(self, prefix: str, *, before_s: float) -> int:
+        """Drop unfinished uploads that were begun before a time; how many. Zero where there are none."""
+        return 0
+
+    def close(self) -> None:  # noqa: B027 - nothing to release is a fine default
+        """Release connections."""
