@@ -1,0 +1,133 @@
+"""`DeleteRequest`: how a key goes away and stays away.
+
+Every member that may hold something of the key gets a tombstone over it, which also keeps the clients'
+marks. The delete is acknowledged when all have confirmed. While a disk that may hold the key is away,
+the tombstones are on stable storage of several nodes, and stay until that disk has come back and been
+cleaned, or has been declared gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .catalog import Entry, merged
+from .commands import MarkMany, MemberCommand, Reply
+from .events import DeleteMany, Done
+from .model import Clients, Kind, MemberId, Outcome, StoreOptions, Version
+from .outbox import Answer
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+_NOTHING = StoreOptions(replicas=0)
+
+
+class DeleteRequest:
+    """A delete of one or more keys, until it is answered. Keys that were absent answer MISSING."""
+
+    def __init__(self, core: CoordinatorCore, event: DeleteMany) -> None:
+        self.core = core
+        self.event = event
+        self.request = event.request
+        self.keys = event.keys
+        self.version = Version()
+        self.outcomes: dict[int, Outcome] = {}
+        self._open = 0
+
+    def begin(self) -> None:
+        """All keys are ours. Plan the groups and start them."""
+        core = self.core
+        client, sequence = self.event.request
+        self.version = core.next_version()
+        groups: dict[tuple[MemberId, ...], list[int]] = {}
+        for row, key in enumerate(self.keys):
+            entry = core.catalog.entries.get(key)
+            away = core.may_be_away((key,))
+            self.outcomes[row] = Outcome.MISSING
+            if entry is not None:
+                repeated = entry.seen(client) >= sequence
+                if repeated or entry.kind is not Kind.TOMBSTONE:
+                    self.outcomes[row] = Outcome.OK
+                if repeated and not (away and entry.clients[-1] == self.event.request):
+                    continue
+            elif not away and key not in core.uncertain:
+                continue
+            groups.setdefault(core.members_with_anything(key), []).append(row)
+        self._open += 1
+        for members, rows in groups.items():
+            self._open += 1
+            DeleteGroup(self, rows, members).advance()
+        self.done()
+
+    def done(self) -> None:
+        """One group has come to its end."""
+        self._open -= 1
+        if self._open == 0:
+            outcomes = None
+            if any(self.outcomes.values()):
+                outcomes = tuple(self.outcomes[row] for row in range(len(self.keys)))
+            self.core.finish(self, Reply(self.event.request, outcomes, self.version))
+
+
+class DeleteGroup:
+    """Keys of one request that the same members may hold."""
+
+    def __init__(self, request: DeleteRequest, rows: Iterable[int], members: tuple[MemberId, ...]) -> None:
+        self.request = request
+        self.core = request.core
+        self.keys = tuple(request.keys[row] for row in rows)
+        self.members = set(members)
+        self.marked: set[MemberId] = set()
+        self.open = 0
+        self.clients: dict[str, Clients] = {}
+        client, sequence = request.event.request
+        for key in self.keys:
+            entry = self.core.catalog.entries.get(key)
+            known = () if entry is None else entry.clients
+            self.clients[key] = merged(known, client, sequence, self.core.config.clients_per_key)
+
+    def advance(self) -> None:
+        """Mark who is not marked yet; commit when nobody is left."""
+        if self.open:
+            return
+        core = self.core
+        ready = core.placement.ready
+        self.marked &= set(ready)
+        waiting = sorted(member for member in self.members - self.marked if member in ready)
+        if not waiting and core.may_be_away(self.keys):
+            witnesses = core.missing_witnesses({member for member in self.marked if ready[member].durable})
+            if witnesses is None:
+                core.stalled.append(self)
+                return
+            waiting = witnesses
+        for member in waiting:
+            self.open += 1
+            fence = core.outbox.fence(member)
+            command = MarkMany(fence, Kind.TOMBSTONE, self.request.version, self.keys, self.clients)
+            core.outbox.send(command, self)
+        if not waiting:
+            self._commit()
+
+    def answered(self, command: MemberCommand, answer: Answer | None) -> None:
+        self.open -= 1
+        outcomes = answer.outcomes if isinstance(answer, Done) else None
+        if answer is not None and outcomes is not None and Outcome.ERROR in outcomes:
+            if not self.open:
+                self.core.stalled.append(self)  # a medium that fails: again at the next tick
+            return
+        if answer is not None:
+            self.marked.add(command.fence.member)
+        self.advance()
+
+    def _commit(self) -> None:
+        core = self.core
+        marks = tuple(sorted(self.marked))
+        now = core.clock()
+        for key in self.keys:
+            entry = Entry(self.request.version, Kind.TOMBSTONE, 0, self.clients[key], _NOTHING)
+            entry.changed_s = now
+            core.catalog.put(key, entry, (), marks)
+        core.committed(self.keys)
+        core.tombstones.add(self.keys, now)
+        self.request.done()

@@ -1,0 +1,100 @@
+"""`Inventory`: all that a member keeps, as columns, so that a million keys travel in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from .model import Clients
+
+if TYPE_CHECKING:
+    from .tier import Slot
+
+Int64 = npt.NDArray[np.int64]
+
+
+def _no_rows() -> Int64:
+    return np.zeros(0, np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Inventory:
+    """Row i of every column describes `keys[i]`.
+
+    `client_rows`, `client_names` and `client_sequences` are the high-water marks of all keys: one row for
+    each (key, client), sorted by key; `client_rows` indexes `keys`, `client_names` indexes `names`.
+    `expires_s` is NaN where a key has no time to live.
+    """
+
+    keys: list[str]
+    epochs: Int64
+    sequences: Int64
+    kinds: npt.NDArray[np.int8]
+    sizes: Int64
+    replicas: npt.NDArray[np.int16]
+    durable: npt.NDArray[np.bool_]
+    pinned: npt.NDArray[np.bool_]
+    priorities: npt.NDArray[np.float64]
+    expires_s: npt.NDArray[np.float64]
+    names: tuple[str, ...] = ()
+    client_rows: Int64 = field(default_factory=_no_rows)
+    client_names: Int64 = field(default_factory=_no_rows)
+    client_sequences: Int64 = field(default_factory=_no_rows)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def clients(self) -> Iterator[Clients]:
+        """The high-water marks of each key, in the order of the keys."""
+        names = self.names
+        pairs = [
+            (names[name], sequence)
+            for name, sequence in zip(self.client_names.tolist(), self.client_sequences.tolist(), strict=True)
+        ]
+        counts = np.bincount(self.client_rows, minlength=len(self.keys)) if pairs else None
+        if counts is None:
+            yield from (() for _ in self.keys)
+        elif len(pairs) == len(self.keys) and bool((counts == 1).all()):
+            for pair in pairs:  # what nearly every inventory looks like
+                yield (pair,)
+        else:
+            end = 0
+            for count in counts.tolist():
+                start, end = end, end + count
+                yield tuple(pairs[start:end])
+
+
+def inventory_of(keys: list[str], slots: Sequence[Slot]) -> Inventory:
+    """The columns for these keys and what is kept under them."""
+    count = len(keys)
+    names: dict[str, int] = {}
+    rows: list[int] = []
+    clients: list[int] = []
+    sequences: list[int] = []
+    for row, slot in enumerate(slots):
+        for name, sequence in slot.clients:
+            rows.append(row)
+            clients.append(names.setdefault(name, len(names)))
+            sequences.append(sequence)
+    return Inventory(
+        keys=keys,
+        epochs=np.fromiter((slot.version[0] for slot in slots), np.int64, count),
+        sequences=np.fromiter((slot.version[1] for slot in slots), np.int64, count),
+        kinds=np.fromiter((slot.kind for slot in slots), np.int8, count),
+        sizes=np.fromiter((slot.nbytes for slot in slots), np.int64, count),
+        replicas=np.fromiter((slot.replicas for slot in slots), np.int16, count),
+        durable=np.fromiter((slot.durable for slot in slots), np.bool_, count),
+        pinned=np.fromiter((slot.pinned for slot in slots), np.bool_, count),
+        priorities=np.fromiter((slot.priority for slot in slots), np.float64, count),
+        expires_s=np.fromiter(
+            (np.nan if slot.expires_s is None else slot.expires_s for slot in slots), np.float64, count
+        ),
+        names=tuple(names),
+        client_rows=np.array(rows, np.int64),
+        client_names=np.array(clients, np.int64),
+        client_sequences=np.array(sequences, np.int64),
+    )

@@ -1,0 +1,89 @@
+"""`MoveRequest`: a client moves keys to another tier. Copy, commit, then delete the source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .commands import Reply
+from .events import MoveMany
+from .model import Kind, MemberId, Outcome
+from .transfers import Transfer
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+
+class MoveRequest:
+    """Every copy of a key moves to a member of the tier, on its own node where possible.
+
+    A copy that the key needs to be as safe as it asks for (the only durable one) stays beside the new
+    one. Moves may be repeated: a key that is there already is left alone.
+    """
+
+    def __init__(self, core: CoordinatorCore, event: MoveMany) -> None:
+        self._core = core
+        self._event = event
+        self._outcomes: dict[str, Outcome] = {}
+        self._left: dict[str, None] = dict.fromkeys(event.keys)
+        self._tried: set[str] = set()
+        self._open = 0
+
+    def advance(self) -> None:
+        """Start the copies of those keys that nobody is changing now; the others later."""
+        core, event = self._core, self._event
+        batches: dict[tuple[MemberId, MemberId], list[str]] = {}
+        for key in list(self._left):
+            entry = core.catalog.entries.get(key)
+            if entry is None or entry.kind is not Kind.VALUE:
+                lost = entry is not None and entry.kind is Kind.SUPERSEDED
+                self._done(key, Outcome.LOST if lost else Outcome.MISSING)
+                continue
+            if key in core.busy or key in core.transfers.copying:
+                continue
+            ready = core.placement.ready
+            elsewhere = [member for member in entry.holders if ready[member].tier != event.tier]
+            there = [member for member in entry.holders if ready[member].tier == event.tier]
+            movable = [m for m in elsewhere if not there or core.transfers.can_spare(key, m)]
+            if not movable or (key in self._tried and there):
+                self._done(key, Outcome.OK)
+                continue
+            source = movable[0]
+            avoid = (*entry.holders, *core.uncertain.get(key, ()))
+            node = event.node or ready[source].node
+            target = core.placement.in_tier(event.tier, node, entry.nbytes, avoid)
+            if target is None:
+                self._done(key, Outcome.FULL)
+                continue
+            batches.setdefault((source, target), []).append(key)
+        for (source, target), keys in batches.items():
+            for key in keys:
+                del self._left[key]
+            self._open += len(keys)
+            Transfer(core, source, target, keys, "moved", move=True, finished=self._copied).start()
+        self._finish()
+
+    def _copied(self, key: str, outcome: Outcome) -> None:
+        self._open -= 1
+        if outcome in (Outcome.OK, Outcome.STALE):
+            self._left[key] = None  # are there more copies to move, or has it been written meanwhile?
+            if outcome is Outcome.OK:
+                self._tried.add(key)
+        else:
+            self._done(key, outcome)
+        if not self._open:
+            self.advance()
+
+    def _done(self, key: str, outcome: Outcome) -> None:
+        self._outcomes[key] = outcome
+        self._left.pop(key, None)
+
+    def _finish(self) -> None:
+        if self._open:
+            return
+        if self._left:
+            self._core.stalled.append(self)
+            return
+        outcomes = None
+        if any(self._outcomes.values()):
+            outcomes = tuple(self._outcomes[key] for key in self._event.keys)
+        self._core.emit(Reply(self._event.request, outcomes))

@@ -1,0 +1,75 @@
+"""`Queries`: where a key can be read, and which keys there are. Nothing here changes anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .catalog import Entry
+from .commands import Located, Reply
+from .events import ListKeys, LocateMany
+from .model import Kind, MemberId, Outcome
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+
+class Queries:
+    """Answers from the catalog."""
+
+    def __init__(self, core: CoordinatorCore) -> None:
+        self._core = core
+        self._tiers = {tier: rank for rank, tier in enumerate(core.config.tiers)}
+
+    def locate(self, event: LocateMany) -> None:
+        located = tuple(self._locate(key, event.node) for key in event.keys)
+        self._core.emit(Reply(event.request, located=located))
+
+    def list_keys(self, event: ListKeys) -> None:
+        core = self._core
+        now = core.wall_clock()
+        prefix = event.prefix
+        keys = sorted(
+            key
+            for key, entry in core.catalog.entries.items()
+            if key.startswith(prefix)
+            and entry.kind is Kind.VALUE
+            and (entry.expires_s is None or now < entry.expires_s)
+        )
+        complete = all(held is not None for held in core.dark.values())
+        outcomes = None if complete else (Outcome.UNAVAILABLE,)
+        message = "" if complete else f"the contents of {sorted(core.dark)} are not known at present"
+        core.emit(Reply(event.request, outcomes, keys=tuple(keys), message=message))
+
+    def _locate(self, key: str, node: str) -> Located:
+        core = self._core
+        entry = core.catalog.entries.get(key)
+        if entry is None or entry.kind is not Kind.VALUE:
+            return Located(self._absent(key, entry))
+        if entry.expires_s is not None and core.wall_clock() >= entry.expires_s:
+            return Located(Outcome.MISSING, entry.version)
+        if core.undecided and key in core.undecided:
+            return Located(Outcome.UNAVAILABLE, entry.version)
+        ready = core.placement.ready
+        holders = entry.holders
+        if len(holders) > 1:
+            holders = tuple(sorted(holders, key=lambda member: self._distance(member, node)))
+        places = tuple((member, ready[member].incarnation) for member in holders if member in ready)
+        return Located(Outcome.OK if places else Outcome.UNAVAILABLE, entry.version, entry.nbytes, places)
+
+    def _distance(self, member: MemberId, node: str) -> tuple[bool, int, str]:
+        info = self._core.placement.ready[member]
+        return info.node != node, self._tiers.get(info.tier, len(self._tiers)), member
+
+    def _absent(self, key: str, entry: Entry | None) -> Outcome:
+        """Why there is no value: never stored, deleted, lost, or on a disk that is not heard."""
+        core = self._core
+        for held in core.dark.values():
+            if held is None:
+                # What this coordinator did itself it knows; the rest may have been outdone over there.
+                if entry is None or entry.version.epoch < core.membership.epoch:
+                    return Outcome.UNAVAILABLE
+            elif entry is not None and entry.kind is Kind.SUPERSEDED and held.get(key) == entry.version:
+                return Outcome.UNAVAILABLE
+        if entry is not None and entry.kind is Kind.SUPERSEDED:
+            return Outcome.LOST
+        return Outcome.MISSING

@@ -1,0 +1,208 @@
+"""`Rebuild`: the catalog from what the members report, at start and when a disk comes back.
+
+At start every member is heard first; then the newest version of each key is the one that counts. Older
+versions that are still alive prove that a newer value was not acknowledged (see `stores`), so they are
+kept until the newer one has its copies: if it is lost before, the older value was the last word.
+
+Later, a disk that comes back is compared key by key with what has happened meanwhile.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from .catalog import Entry, united
+from .inventory import Inventory
+from .model import Clients, Kind, MemberId, StoreOptions, Version
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+
+@dataclass(slots=True)
+class Register:
+    """What one member keeps under one key."""
+
+    member: MemberId
+    incarnation: int
+    entry: Entry
+    """Shared by no one: the entry as it would be if this were all that is known."""
+
+
+class Rebuild:
+    """Merges inventories into the catalog."""
+
+    def __init__(self, core: CoordinatorCore) -> None:
+        self._core = core
+        self._older: dict[str, list[Register]] = {}
+        self._late: dict[str, list[Register]] = {}
+
+    def merge_at_start(self, member: MemberId, incarnation: int, inventory: Inventory) -> None:
+        """Before everyone is heard: keep the newest of each key, remember what is older."""
+        catalog = self._core.catalog
+        catalog.add_member(member)
+        entries, older = catalog.entries, self._older
+        keys_here, used = catalog.keys_at[member], 0
+        holders = (member,)
+        value = Kind.VALUE
+        for key, entry in zip(inventory.keys, entries_of(inventory), strict=True):
+            known = entries.get(key)
+            if known is None or known.version < entry.version:
+                if known is not None:
+                    self._set_aside(key, known)
+                    entry.clients = united(entry.clients, known.clients)
+                entries[key] = entry
+                keys_here.add(key)
+                if entry.kind is value:
+                    entry.holders = holders
+                    used += entry.nbytes
+                else:
+                    entry.marks = holders
+            elif known.version == entry.version:
+                self._same(key, known, entry, member)
+            else:
+                known.clients = united(known.clients, entry.clients)
+                older.setdefault(key, []).append(Register(member, incarnation, entry))
+        catalog.used_bytes[member] += used
+
+    def finish_start(self) -> None:
+        """Everyone has been heard, or is known to be lost: clear away what is older."""
+        core = self._core
+        ready = core.placement.ready
+        for key, registers in self._older.items():
+            entry = core.catalog.entries[key]
+            alive = [register for register in registers if register.member in ready]
+            proof = entry.kind is Kind.VALUE and not entry.marks
+            if proof and not core.placement.enough(entry, entry.holders):
+                values = [register for register in alive if register.entry.kind is Kind.VALUE]
+                if values:
+                    core.undecided[key] = alive
+                    continue
+            for register in alive:
+                core.transfers.remove(register.member, [(key, entry.version)], exact=False)
+        self._older.clear()
+        now = core.clock()
+        for key, entry in core.catalog.entries.items():
+            entry.changed_s = now
+            if entry.kind is Kind.TOMBSTONE:
+                self._recovered_tombstone(key, now)
+            elif entry.kind is Kind.VALUE and not core.placement.enough(entry, entry.holders):
+                core.transfers.check((key,))
+        core.check_lost([key for key, entry in core.catalog.entries.items() if not entry.holders])
+
+    def _recovered_tombstone(self, key: str, now: float) -> None:
+        self._core.tombstones.add((key,), now)
+
+    def merge_later(self, member: MemberId, incarnation: int, inventory: Inventory) -> None:
+        """A member has joined a running cluster, perhaps with what it had before."""
+        core = self._core
+        late: dict[str, Version] = {}
+        for key, entry in zip(inventory.keys, entries_of(inventory), strict=True):
+            register = Register(member, incarnation, entry)
+            if key in core.busy:
+                # Somebody is just changing the key, and may succeed or not: decide it afterwards.
+                self._late.setdefault(key, []).append(register)
+                late[key] = entry.version
+            else:
+                self._merge(key, register)
+        if late:
+            core.dark[member] = late
+
+    def released(self, keys: tuple[str, ...]) -> None:
+        """Nobody is changing these keys any more."""
+        if not self._late:
+            return
+        core = self._core
+        for key in keys:
+            for register in self._late.pop(key, ()):
+                info = core.placement.ready.get(register.member)
+                if info is not None and info.incarnation == register.incarnation:
+                    held = core.dark.get(register.member)
+                    if held is not None:
+                        held.pop(key, None)
+                        if not held:
+                            del core.dark[register.member]
+                    self._merge(key, register)
+
+    def _merge(self, key: str, register: Register) -> None:
+        core, member, entry = self._core, register.member, register.entry
+        known = core.catalog.entries.get(key)
+        if known is not None and key in core.undecided:
+            core.undecided[key].append(register)
+            return
+        if known is None or (known.version < entry.version and known.kind is not Kind.VALUE):
+            marks = () if known is None else known.marks
+            if known is not None:
+                entry.clients = united(entry.clients, known.clients)
+            entry.changed_s = core.clock()
+            if entry.kind is Kind.VALUE:
+                core.catalog.put(key, entry, (member,), tuple(m for m in marks if m != member))
+            else:
+                core.catalog.put(key, entry, (), (*(m for m in marks if m != member), member))
+                if entry.kind is Kind.TOMBSTONE:
+                    core.tombstones.add((key,), entry.changed_s)
+            core.transfers.check((key,))
+        elif known.version == entry.version:
+            self._same(key, known, entry, member)
+            core.transfers.check((key,))
+        else:
+            # Older than what we know; or newer than a value that is alive, and so never acknowledged.
+            core.transfers.remove(member, [(key, entry.version)])
+
+    def _same(self, key: str, known: Entry, entry: Entry, member: MemberId) -> None:
+        catalog = self._core.catalog
+        known.clients = united(known.clients, entry.clients)
+        if entry.kind is Kind.VALUE:
+            if known.kind is Kind.SUPERSEDED:
+                known.kind, known.nbytes = Kind.VALUE, entry.nbytes
+                known.replicas, known.durable = entry.replicas, entry.durable
+                known.priority, known.expires_s = entry.priority, entry.expires_s
+                known.pinned = entry.pinned
+            catalog.add_holder(key, member)
+        else:
+            catalog.add_mark(key, member)
+
+    def _set_aside(self, key: str, known: Entry) -> None:
+        """A newer version of the key has been found: what was known so far is older."""
+        catalog = self._core.catalog
+        for member in (*known.holders, *known.marks):
+            kind = Kind.VALUE if member in known.holders else known.kind
+            old = Entry(known.version, kind, known.nbytes, known.clients, known.options(None))
+            incarnation = self._core.membership.live[member].incarnation
+            self._older.setdefault(key, []).append(Register(member, incarnation, old))
+        catalog.remove(key)
+
+
+def entries_of(inventory: Inventory) -> list[Entry]:
+    """One entry for each row. Most rows ask for the same, so their options are made once."""
+    made: dict[tuple[int, bool, bool, float, float | None], StoreOptions] = {}
+    kinds = [Kind(kind) for kind in range(len(Kind))]
+    versions: dict[tuple[int, int], Version] = {}
+    entries = []
+    clients: Clients
+    for epoch, sequence, kind, nbytes, replicas, durable, pinned, priority, expires_s, clients in zip(
+        inventory.epochs.tolist(),
+        inventory.sequences.tolist(),
+        inventory.kinds.tolist(),
+        inventory.sizes.tolist(),
+        inventory.replicas.tolist(),
+        inventory.durable.tolist(),
+        inventory.pinned.tolist(),
+        inventory.priorities.tolist(),
+        inventory.expires_s.tolist(),
+        inventory.clients(),
+        strict=True,
+    ):
+        wanted = (replicas, durable, pinned, priority, expires_s if expires_s == expires_s else None)
+        options = made.get(wanted)
+        if options is None:
+            options = made[wanted] = StoreOptions(
+                replicas=replicas, durable=durable, pinned=pinned, priority=priority, expires_s=wanted[4]
+            )
+        pair = (epoch, sequence)
+        version = versions.get(pair)
+        if version is None:
+            version = versions[pair] = Version(epoch, sequence)
+        entries.append(Entry(version, kinds[kind], nbytes, clients, options))
+    return entries

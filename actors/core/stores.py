@@ -1,0 +1,389 @@
+"""`Stores`: how a value gets its copies, and how it takes the place of an older one.
+
+The steps of one group of keys that share their members:
+
+1. Put the value on targets that have nothing older. If that fails, the old value is untouched.
+2. Put it on targets that have the old value, which it replaces there.
+3. On all other members with something older: drop that, or, where the old value is durable and the new one
+   is not, write a "superseded" mark over it. While a disk that may hold the key is away, marks go to
+   several nodes.
+4. Commit in the catalog and acknowledge.
+
+So when a value is acknowledged, an older one can come back from no member, whatever is lost afterwards:
+an older value that is found alive proves that the newer one was never acknowledged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from .catalog import Entry, merged
+from .commands import DropMany, MarkMany, MemberCommand, PutMany, Reply
+from .events import Done, StoreMany
+from .model import Clients, Kind, MemberId, Outcome, Version
+from .outbox import Answer
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+
+class StoreRequest:
+    """A store of one or more keys, until it is answered."""
+
+    def __init__(self, core: CoordinatorCore, event: StoreMany) -> None:
+        self.core = core
+        self.event = event
+        self.request = event.request
+        self.keys = event.keys
+        self.version = Version()
+        self.outcomes: dict[int, Outcome] = {}
+        self.copies = event.options.replicas
+        self.durable = True
+        self.message = ""
+        self._open = 0
+
+    def begin(self) -> None:
+        """All keys are ours. Plan the groups and start them."""
+        core, event = self.core, self.event
+        client, sequence = event.request
+        groups: dict[tuple[MemberId, ...], list[int]] = {}
+        fresh: list[int] = []
+        entries = core.catalog.entries
+        uncertain = core.uncertain
+        self.version = core.next_version()
+        for row, key in enumerate(event.keys):
+            entry = entries.get(key)
+            if entry is None and key not in uncertain:
+                fresh.append(row)
+                continue
+            if entry is not None and entry.seen(client) >= sequence and not self._must_redo(key, entry):
+                self.outcomes[row] = Outcome.OK
+                continue
+            old = core.members_with_value(key)
+            groups.setdefault(old, []).append(row)
+        if fresh:
+            groups.setdefault((), []).extend(fresh)
+        self._open += 1
+        for old, rows in groups.items():
+            self._start(rows, old)
+        self._open -= 1
+        self._finish_if_done()
+
+    def _start(self, rows: list[int], old: tuple[MemberId, ...]) -> None:
+        sizes = self.event.sizes
+        total = sum(sizes[row] for row in rows)
+        options = self.event.options
+        targets = self.core.placement.choose(options, total)
+        if len(rows) > 1 and not self.core.placement.enough(options, targets):
+            # Too much for one set of members: halves may fit where the whole does not.
+            middle = len(rows) // 2
+            self._start(rows[:middle], old)
+            self._start(rows[middle:], old)
+            return
+        self._open += 1
+        self.core.stores.make_group(self, rows, targets, old).advance()
+
+    def _must_redo(self, key: str, entry: Entry) -> bool:
+        """Whether this request, which has taken effect before, is not yet as safe as its answer says.
+
+        That happens when the coordinator or a member was lost in the middle of it. Doing it again
+        changes nothing that anybody can see, as long as nobody else has written the key since.
+        """
+        return entry.clients[-1] == self.event.request and not self.core.safe(key, entry)
+
+    def done(self, rows: Iterable[int], outcome: Outcome = Outcome.OK, message: str = "") -> None:
+        """One group has come to its end."""
+        for row in rows:
+            self.outcomes[row] = outcome
+        if message:
+            self.message = message
+        self._open -= 1
+        self._finish_if_done()
+
+    def _finish_if_done(self) -> None:
+        if self._open:
+            return
+        outcomes = None
+        if any(self.outcomes.values()):
+            outcomes = tuple(self.outcomes[row] for row in range(len(self.keys)))
+        self.core.finish(
+            self,
+            Reply(
+                self.event.request,
+                outcomes,
+                self.version,
+                copies=self.copies,
+                durable=self.durable,
+                message=self.message,
+            ),
+        )
+
+
+class StoreGroup:
+    """Keys of one request that go to the same members and replace something on the same members."""
+
+    def __init__(
+        self, request: StoreRequest, rows: list[int], targets: list[MemberId], old: tuple[MemberId, ...]
+    ) -> None:
+        self.request = request
+        self.core = request.core
+        self.rows = rows
+        keys, sizes = request.event.keys, request.event.sizes
+        everything = len(rows) == len(keys)
+        self.keys = keys if everything else tuple(keys[row] for row in rows)
+        self.sizes = sizes if everything else tuple(sizes[row] for row in rows)
+        self.nbytes = sum(self.sizes)
+        self.targets = targets
+        self.old = set(old)
+        """Members that may hold something older, or leftovers of ours."""
+        self.good: list[MemberId] = []
+        self.marked: set[MemberId] = set()
+        self.cleared: set[MemberId] = set()
+        self.bad: dict[MemberId, list[str]] = {}
+        """Members that refused some keys, with the keys that they took."""
+        self.replaced = False
+        """Whether an old value has been replaced somewhere."""
+        self.undone: set[MemberId] = set()
+        self.uncertain = False
+        """Whether a leftover may sit on a disk that is out of reach."""
+        self.failed: Outcome | None = None
+        self.finished = False
+        self.open = 0
+        self.started_s = self.core.clock()
+
+    # -- what to do next ----------------------------------------------------------------------------
+
+    def advance(self) -> None:
+        """Take the next step, unless answers are still to come."""
+        if self.open or self.finished:
+            return
+        if self.failed is not None:
+            self._undo()
+            return
+        ready = self.core.placement.ready
+        self.targets = [member for member in self.targets if member in ready]
+        self.good = [member for member in self.good if member in ready]
+        options = self.request.event.options
+        placement = self.core.placement
+        if not placement.enough(options, self.targets):
+            self.targets += placement.choose(options, self.nbytes, self.targets, self.bad)
+        short = not placement.enough(options, self.targets)
+        if short and not (options.allow_degraded and self.targets):
+            self._too_few()
+            return
+        waiting = [member for member in self.targets if member not in self.good]
+        fresh = [member for member in waiting if member not in self.old]
+        if waiting:
+            for member in fresh or waiting:
+                self._put(member)
+            return
+        if not self._clear_old():
+            return
+        self._commit()
+
+    def _put(self, member: MemberId) -> None:
+        event = self.request.event
+        everything = len(self.rows) == len(event.keys)
+        self.core.placement.reserve(member, self.nbytes)
+        self._send(
+            PutMany(
+                self.core.outbox.fence(member),
+                event.request,
+                self.request.version,
+                self.keys,
+                self.sizes,
+                None if everything else tuple(self.rows),
+                event.payload,
+                event.options,
+                self._other_clients(),
+            )
+        )
+
+    def _clear_old(self) -> bool:
+        """Step 3. Whether nothing is left to do."""
+        core = self.core
+        ready = core.placement.ready
+        durable = core.placement.durable(self.good)
+        self.cleared &= set(ready)
+        for member in sorted(self.old):
+            if member not in ready or member in self.good or member in self.cleared:
+                continue
+            if ready[member].durable and not durable:
+                self._mark(member)
+            else:
+                versions = (self.request.version,) * len(self.keys)
+                self._send(DropMany(core.outbox.fence(member), self.keys, versions, exact=False))
+        if self.open:
+            return False
+        if core.may_be_away(self.keys):
+            written = {m for m in (*self.good, *self.marked) if m in ready and ready[m].durable}
+            missing = core.missing_witnesses(written)
+            if missing is None:
+                core.stalled.append(self)
+                return False
+            for member in missing:
+                self._mark(member)
+        return not self.open
+
+    def _mark(self, member: MemberId) -> None:
+        self._send(
+            MarkMany(
+                self.core.outbox.fence(member),
+                Kind.SUPERSEDED,
+                self.request.version,
+                self.keys,
+                self._all_clients(),
+            )
+        )
+
+    def _send(self, command: MemberCommand) -> None:
+        self.open += 1
+        self.core.outbox.send(command, self)
+
+    # -- what has come back -------------------------------------------------------------------------
+
+    def answered(self, command: MemberCommand, answer: Answer | None) -> None:
+        self.open -= 1
+        member = command.fence.member
+        outcomes = answer.outcomes if isinstance(answer, Done) else None
+        if isinstance(command, PutMany):
+            self.core.placement.reserve(member, -self.nbytes)
+            if answer is None:
+                self.uncertain |= member in self.core.dark
+            elif outcomes is None or not any(outcomes):
+                self.good.append(member)
+                self.replaced |= member in self.old
+            else:
+                # Some keys may have been put: step 3 (or going back) clears this member as well.
+                taken = [key for key, o in zip(self.keys, outcomes, strict=True) if o is Outcome.OK]
+                self.bad[member] = taken
+                self.targets.remove(member)
+                self.replaced |= member in self.old and bool(taken)
+                self.old.add(member)
+        elif answer is not None and (outcomes is None or Outcome.ERROR not in outcomes):
+            (self.cleared if self.failed is None else self.undone).add(member)
+            if isinstance(command, MarkMany):
+                self.marked.add(member)
+        elif answer is None:
+            self.uncertain |= member in self.core.dark
+        elif not self.open:
+            self.core.stalled.append(self)  # a medium that fails: again at the next tick
+            return
+        self.advance()
+
+    # -- the end ------------------------------------------------------------------------------------
+
+    def _too_few(self) -> None:
+        """There is no place for the copies that were asked for."""
+        core = self.core
+        has_node = len(core.placement.nodes(core.placement.ready)) >= self.request.event.options.replicas
+        if self._old_is_gone() and core.clock() - self.started_s < core.config.give_up_s:
+            core.stalled.append(self)  # going back would lose the old value: wait for a member
+            return
+        self._go_back(Outcome.FULL if has_node or self.bad else Outcome.TOO_FEW_NODES)
+
+    def _old_is_gone(self) -> bool:
+        """Whether no member has the old value any more, because ours took its place."""
+        untouched = [member for member in self.old if member not in self.good and member not in self.bad]
+        return self.replaced and not any(member in self.core.placement.ready for member in untouched)
+
+    def _go_back(self, outcome: Outcome) -> None:
+        if self._old_is_gone():
+            self._commit(Outcome.UNKNOWN, "the value was stored, but on fewer nodes than was asked for")
+            return
+        self.failed = outcome
+        self.advance()
+
+    def _undo(self) -> None:
+        """Remove what was put, and answer when none of it is left."""
+        core = self.core
+        versions = (self.request.version,) * len(self.keys)
+        for member in (*self.good, *self.bad):
+            if member in core.placement.ready and member not in self.undone:
+                self._send(DropMany(core.outbox.fence(member), self.keys, versions, exact=True))
+        if self.open:
+            return
+        assert self.failed is not None
+        self.finished = True
+        for member, keys in (*((member, self.keys) for member in self.good), *self.bad.items()):
+            for key in keys:
+                entry = core.catalog.entries.get(key)
+                if entry is not None and member in entry.holders:
+                    core.catalog.remove_holder(key, member)
+        core.check_lost(self.keys)
+        core.transfers.check(self.keys)
+        if self.uncertain:
+            self.request.done(self.rows, Outcome.UNKNOWN, "a member was lost while it may have had a copy")
+        else:
+            self.request.done(self.rows, self.failed, self._why())
+
+    def _why(self) -> str:
+        options = self.request.event.options
+        placement = self.core.placement
+        return (
+            f"{self.nbytes} bytes in {len(self.keys)} keys for {options.replicas} nodes"
+            f"{' and stable storage' if options.durable else ''} in {options.tier or 'any tier'}: "
+            f"{len(placement.nodes(placement.ready))} nodes are ready"
+        )
+
+    def _commit(self, outcome: Outcome = Outcome.OK, message: str = "") -> None:
+        self.finished = True
+        core, request = self.core, self.request
+        options = request.event.options
+        client, sequence = request.event.request
+        catalog = core.catalog
+        entries = catalog.entries
+        limit = core.config.clients_per_key
+        holders = tuple(self.good)
+        now = core.clock()
+        for key, size in zip(self.keys, self.sizes, strict=True):
+            old = entries.get(key)
+            marks: tuple[MemberId, ...] = ()
+            if old is None:
+                clients: Clients = ((client, sequence),)
+            else:
+                clients = merged(old.clients, client, sequence, limit)
+                if old.marks:
+                    marks = tuple(member for member in old.marks if member not in holders)
+            if self.marked:
+                marks = (*marks, *sorted(m for m in self.marked if m not in marks and m not in holders))
+            entry = Entry(request.version, Kind.VALUE, size, clients, options)
+            entry.changed_s = now
+            catalog.put(key, entry, holders, marks)
+        core.committed(self.keys)
+        request.copies = min(request.copies, len(core.placement.nodes(holders)))
+        request.durable = request.durable and core.placement.durable(holders)
+        if not core.placement.enough(options, holders):
+            core.transfers.check(self.keys)
+        request.done(self.rows, outcome, message)
+
+    def _other_clients(self) -> dict[str, Clients]:
+        """The marks of those keys that other clients have changed before."""
+        entries = self.core.catalog.entries
+        if not self.old and not entries:
+            return {}
+        client, sequence = self.request.event.request
+        limit = self.core.config.clients_per_key
+        found = {}
+        for key in self.keys:
+            entry = entries.get(key)
+            if entry is not None and (
+                len(entry.clients) > 1 or (entry.clients and entry.clients[0][0] != client)
+            ):
+                found[key] = merged(entry.clients, client, sequence, limit)
+        return found
+
+    def _all_clients(self) -> dict[str, Clients]:
+        request = self.request.event.request
+        others = self._other_clients()
+        return {key: others.get(key, (request,)) for key in self.keys}
+
+
+class Stores:
+    """Makes groups; a seam for tests, which put deliberate mistakes there."""
+
+    def make_group(
+        self, request: StoreRequest, rows: list[int], targets: list[MemberId], old: tuple[MemberId, ...]
+    ) -> StoreGroup:
+        return StoreGroup(request, rows, targets, old)
