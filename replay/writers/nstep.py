@@ -116,6 +116,12 @@ class NStepWriter:
             self._drain()
         self._outbox.send()
 
+    def discard(self) -> None:
+        """Forget the steps whose windows are open; complete transitions stay."""
+        if self._log.columns:
+            self._drain()
+            self._log.drop_first(self._log.lengths)
+
     def close(self) -> None:
         """Cut running episodes after their last step (as truncated) and send everything."""
         if self._log.columns:

@@ -1,0 +1,1 @@
+"""Our buffers behind the interfaces of other libraries. Each module imports its library itself."""

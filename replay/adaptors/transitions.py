@@ -1,0 +1,179 @@
+"""The transitions of several environments a call, as off-policy code of the SB3 family hands them over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import InvalidType, InvalidValue
+from ..batch import Batch
+from ..buffer import PrioritizedReplayBuffer, ReplayBuffer, UpdateResult
+from ..frames import ImageStorage
+from ..schedules import Schedule
+from ..schema import SEPARATOR, Schema
+from ..selector import Selector
+from ..writers.nstep import NStepWriter
+
+TIMEOUT = "TimeLimit.truncated"
+SMALLEST_PRIORITY = 1e-6  # a priority of 0 would never be drawn again
+SMALLEST_IMAGE_NBYTES = 1024  # below, an index entry costs more than a repeated observation
+
+
+class Transitions:
+    """``num_envs`` rows a call: obs, next_obs, action, reward, done, infos.
+
+    Observations are arrays, or dicts of arrays for a ``Dict`` space; a Discrete observation or action is
+    one number in an axis of its own. With ``n_steps`` above 1 the rows are n-step transitions and have a
+    ``discount``; a row is then there n - 1 calls later, or at the end of its episode. Thread-safe for
+    sampling; one thread adds.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        observation_space: Any,
+        action_space: Any,
+        num_envs: int = 1,
+        *,
+        handle_timeouts: bool = True,
+        n_steps: int = 1,
+        gamma: float = 0.99,
+        prioritized: bool = False,
+        alpha: float | Schedule = 0.6,
+        beta: float | Schedule = 0.4,
+        sampler: Selector | None = None,
+        images: ImageStorage | None = None,
+        seed: int | None = None,
+    ) -> None:
+        self.num_envs = num_envs
+        self.handle_timeouts = handle_timeouts
+        self._observation = observation_columns(observation_space)
+        self._action = action_column(action_space)
+        columns: dict[str, Any] = {
+            "obs": self._observation,
+            "action": self._action,
+            "reward": np.float32,
+            "next_obs": self._observation,
+            "terminated": np.bool_,
+        }
+        if n_steps > 1:
+            columns |= {"truncated": np.bool_, "discount": np.float32}
+        schema = Schema(columns)
+        if prioritized:
+            self.buffer: ReplayBuffer = PrioritizedReplayBuffer(
+                schema, capacity, alpha=alpha, beta=beta, seed=seed, images=images
+            )
+        else:
+            self.buffer = ReplayBuffer(schema, capacity, sampler=sampler, seed=seed, images=images)
+        self._writer = (
+            NStepWriter(self.buffer, n_steps, gamma, num_envs=num_envs, batch_size=num_envs)
+            if n_steps > 1
+            else None
+        )
+
+    def __len__(self) -> int:
+        return len(self.buffer)
+
+    def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any = None) -> None:
+        """One step of every environment. ``done`` mixes both ends; ``infos`` tell which were timeouts."""
+        ended = np.asarray(done).reshape(self.num_envs).astype(np.bool_)
+        timeouts = self._timeouts(infos) & ended if self.handle_timeouts else np.zeros_like(ended)
+        columns: dict[str, Any] = {
+            "action": self._shaped("action", action, self._action),
+            "reward": np.asarray(reward, np.float32).reshape(self.num_envs),
+            "terminated": ended & ~timeouts,
+        }
+        for name, value in (("obs", obs), ("next_obs", next_obs)):
+            if isinstance(self._observation, Mapping):
+                for key, item in self._observation.items():
+                    columns[f"{name}{SEPARATOR}{key}"] = self._shaped(name, value[key], item)
+            else:
+                columns[name] = self._shaped(name, value, self._observation)
+        if self._writer is None:
+            self.buffer.add_batch(columns)
+        else:
+            self._writer.add_vector(truncated=timeouts, **columns)
+
+    def sample(self, batch_size: int, beta: float | None = None) -> Batch:
+        return self.buffer.sample(batch_size, beta)
+
+    def update_priorities(self, handles: Any, td_errors: Any) -> UpdateResult:
+        """Set the priorities of sampled rows to ``abs(td_errors) + SMALLEST_PRIORITY``.
+
+        Tensors are taken as well. A NaN raises `InvalidValue`, and no priority changes.
+        """
+        if hasattr(td_errors, "detach"):
+            td_errors = td_errors.detach().cpu().numpy()
+        priorities = np.abs(np.asarray(td_errors, np.float64)).reshape(-1) + SMALLEST_PRIORITY
+        return self.buffer.update_priorities(handles, priorities)
+
+    def clear(self) -> None:
+        """Forget all rows, also those of open n-step windows."""
+        if self._writer is not None:
+            self._writer.discard()
+        self.buffer.clear()
+
+    def _shaped(self, name: str, value: Any, item: tuple[tuple[int, ...], Any]) -> NDArray[Any]:
+        shape, dtype = item
+        array = np.asarray(value)
+        if array.size != self.num_envs * int(np.prod(shape, dtype=np.int64)):
+            raise InvalidValue(
+                f"{name!r} has shape {array.shape}; {self.num_envs} environments with items of shape "
+                f"{shape} are expected."
+            )
+        return array.reshape(self.num_envs, *shape).astype(dtype, copy=False)
+
+    def _timeouts(self, infos: Any) -> NDArray[np.bool_]:
+        if infos is None:
+            return np.zeros(self.num_envs, np.bool_)
+        if isinstance(infos, Mapping):  # a gymnasium vector environment: arrays by name
+            flags = infos.get(TIMEOUT)
+            return np.zeros(self.num_envs, np.bool_) if flags is None else np.asarray(flags, np.bool_)
+        return np.asarray([info.get(TIMEOUT, False) for info in infos], np.bool_)
+
+
+def observation_columns(space: Any) -> Any:
+    """Shape and dtype of an observation, or a dict of them; a Discrete one has an axis of length 1."""
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Dict):
+        return {str(name): _item(inner) for name, inner in space.spaces.items()}
+    return _item(space)
+
+
+def action_column(space: Any) -> tuple[tuple[int, ...], Any]:
+    """Actions are flat vectors; float64 is kept as float32, which is what learners take."""
+    shape, dtype = _item(space)
+    return (int(np.prod(shape, dtype=np.int64)),), np.float32 if dtype == np.float64 else dtype
+
+
+def _item(space: Any) -> tuple[tuple[int, ...], Any]:
+    from gymnasium import spaces
+
+    if isinstance(space, spaces.Discrete):
+        return (1,), space.dtype
+    if isinstance(space, spaces.Box | spaces.MultiDiscrete | spaces.MultiBinary):
+        return tuple(space.shape), space.dtype
+    raise InvalidType(
+        f"{type(space).__name__} spaces cannot be stored here: use Box, Discrete, MultiDiscrete, "
+        "MultiBinary, or a Dict of these."
+    )
+
+
+def frame_storage(observation_space: Any) -> ImageStorage | None:
+    """Storage that keeps equal frames once, where the observation is large enough for that to pay.
+
+    For an image the shorter one of its first and last axis is taken for the stack.
+    """
+    columns = observation_columns(observation_space)
+    if isinstance(columns, Mapping):
+        return None
+    shape, dtype = columns
+    if int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize < SMALLEST_IMAGE_NBYTES:
+        return None
+    if len(shape) != 3:
+        return ImageStorage(stack_axis=None)
+    return ImageStorage(stack_axis=0 if shape[0] <= shape[-1] else -1)
