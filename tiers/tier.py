@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..errors import InvalidValue, KeyNotFound, PickleRefused
@@ -96,11 +96,14 @@ class Tier(TierCore):
         self._commit(blobs)
         return [blob.record for blob in blobs]
 
-    def _blobs_of(self, items: Sequence[Item]) -> list[Blob]:
+    def _blobs_of(
+        self, items: Sequence[Item], prepare: Callable[[Item, Record], Blob] | None = None
+    ) -> list[Blob]:
         self._check_open()
         now_s = self._clock()
         checked = [item.checked() for item in items]
-        return [self._prepare(item, self._record(item, now_s)) for item in checked]
+        prepare = prepare or self._prepare
+        return [prepare(item, self._record(item, now_s)) for item in checked]
 
     def _record(self, item: Item, now_s: float) -> Record:
         return Record(
