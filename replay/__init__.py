@@ -7,32 +7,50 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .batch import Batch
-    from .buffer import PrioritizedReplayBuffer, ReplayBuffer, UpdateResult
+    from .buffer import PrioritizedReplayBuffer, PriorityStats, ReplayBuffer, UpdateResult
     from .experience import Experience, ExperienceReplay, PrioritizedExperienceReplay
     from .frames import ImageStorage
     from .handles import shard_of
+    from .ordered import FifoSampler, LifoSampler, MaxHeapSampler, MinHeapSampler
     from .plugins import MemoryPlugin, PluginManager
+    from .presets import make_buffer
     from .rate_limiters import Counters, MinSize, Queue, RateLimiter, SamplesPerInsert, Stack
-    from .removers import OldestRemover
+    from .removers import (
+        HighestPriorityRemover,
+        LowestPriorityRemover,
+        NewestRemover,
+        OldestRemover,
+        UniformRemover,
+    )
     from .samplers import PrioritizedSampler, UniformSampler
     from .schedules import LinearSchedule, Schedule
     from .schema import ColumnSpec, Schema
     from .selector import Draw, Rows, Selector
+    from .sequences import EpisodeSampler, SequenceSampler
     from .writers import BatchWriter, EpisodeWriter, Hindsight, NStepWriter
 
 _HOMES = {
     "batch": ("Batch",),
-    "buffer": ("PrioritizedReplayBuffer", "ReplayBuffer", "UpdateResult"),
+    "buffer": ("PrioritizedReplayBuffer", "PriorityStats", "ReplayBuffer", "UpdateResult"),
     "experience": ("Experience", "ExperienceReplay", "PrioritizedExperienceReplay"),
     "frames": ("ImageStorage",),
     "handles": ("shard_of",),
     "plugins": ("MemoryPlugin", "PluginManager"),
     "rate_limiters": ("Counters", "MinSize", "Queue", "RateLimiter", "SamplesPerInsert", "Stack"),
-    "removers": ("OldestRemover",),
+    "ordered": ("FifoSampler", "LifoSampler", "MaxHeapSampler", "MinHeapSampler"),
+    "presets": ("make_buffer",),
+    "removers": (
+        "HighestPriorityRemover",
+        "LowestPriorityRemover",
+        "NewestRemover",
+        "OldestRemover",
+        "UniformRemover",
+    ),
     "samplers": ("PrioritizedSampler", "UniformSampler"),
     "schedules": ("LinearSchedule", "Schedule"),
     "schema": ("ColumnSpec", "Schema"),
     "selector": ("Draw", "Rows", "Selector"),
+    "sequences": ("EpisodeSampler", "SequenceSampler"),
     "writers": ("BatchWriter", "EpisodeWriter", "Hindsight", "NStepWriter"),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -43,20 +61,29 @@ __all__ = [
     "ColumnSpec",
     "Counters",
     "Draw",
+    "EpisodeSampler",
     "EpisodeWriter",
     "Experience",
     "ExperienceReplay",
+    "FifoSampler",
+    "HighestPriorityRemover",
     "Hindsight",
     "ImageStorage",
+    "LifoSampler",
     "LinearSchedule",
+    "LowestPriorityRemover",
+    "MaxHeapSampler",
     "MemoryPlugin",
+    "MinHeapSampler",
     "MinSize",
     "NStepWriter",
+    "NewestRemover",
     "OldestRemover",
     "PluginManager",
     "PrioritizedExperienceReplay",
     "PrioritizedReplayBuffer",
     "PrioritizedSampler",
+    "PriorityStats",
     "Queue",
     "RateLimiter",
     "ReplayBuffer",
@@ -65,9 +92,12 @@ __all__ = [
     "Schedule",
     "Schema",
     "Selector",
+    "SequenceSampler",
     "Stack",
+    "UniformRemover",
     "UniformSampler",
     "UpdateResult",
+    "make_buffer",
     "shard_of",
 ]
 

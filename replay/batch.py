@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -176,6 +176,17 @@ class Batch:
     def __repr__(self) -> str:
         body = ", ".join(f"{name}: {c.dtype}{list(c.shape)}" for name, c in self.columns.items())
         return f"Batch({len(self)} rows; {body})"
+
+
+def concatenate(batches: Sequence[Batch]) -> Batch:
+    """One batch of the rows of several that have the same columns."""
+    return Batch(
+        {name: np.concatenate([b.columns[name] for b in batches]) for name in batches[0].columns},
+        np.concatenate([b.handles for b in batches]),
+        probabilities=np.concatenate([b.probabilities for b in batches]),
+        weights=np.concatenate([b.weights for b in batches]),
+        population=batches[0].population,
+    )
 
 
 def _dicts(node: Any) -> Any:

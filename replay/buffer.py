@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
-from .batch import Batch
+from .batch import Batch, concatenate
 from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots, as_handles
@@ -97,6 +97,10 @@ class ReplayBuffer:
         self._capacity_bytes = None if capacity_bytes is None else int(capacity_bytes)
         self._sampler = UniformSampler() if sampler is None else sampler
         self._remover = OldestRemover() if remover is None else remover
+        if max_times_sampled is not None and not self._sampler.draws_single_rows:
+            raise InvalidValue(
+                f"max_times_sampled counts single rows; {type(self._sampler).__name__} draws runs."
+            )
         self._limiter = MinSize(1) if rate_limiter is None else rate_limiter
         self._max_times_sampled = max_times_sampled
         self._beta = beta
@@ -157,6 +161,7 @@ class ReplayBuffer:
         self._remover.bind(rows_seen)
         # A selector that does not override insert needs no call per insert.
         self._indexed = [s for s in (self._sampler, self._remover) if type(s).insert is not Selector.insert]
+        self._wants_room = [s for s in self._indexed if type(s).make_room is not Selector.make_room]
         self._overwrites_in_place = self._remover.takes_oldest
         self._capacity = capacity
         self._built = True
@@ -181,6 +186,8 @@ class ReplayBuffer:
                 return int(self.add_batch(batch, None if priority is None else [priority])[0])
             if self._may_hold_inserts:
                 self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
+            for selector in self._wants_room:
+                selector.make_room(1)
             slot = table.take_one()
             self._columns.write_row(slot, values)
             if self._priorities is not None:
@@ -230,6 +237,8 @@ class ReplayBuffer:
         excess = table.count + count - table.capacity
         if excess > 0 and not (self._overwrites_in_place and table.is_ring):
             self._discard(self._remover.draw(excess, self._remover_rng).slots)
+        for selector in self._wants_room:
+            selector.make_room(count)
         slots, where, handles = table.take(count)
         self._columns.write(where, columns)
         if self._priorities is not None:
@@ -251,8 +260,8 @@ class ReplayBuffer:
     def sample(self, batch_size: int, beta: float | None = None) -> Batch:
         """Draw rows. ``beta`` is the exponent of the importance weights (default: the buffer's).
 
-        Raises `RateLimited` while the rate limiter holds sampling back, and `NothingToSample` where no
-        row can be drawn.
+        With ``max_times_sampled`` a batch is shorter where the rows run out. Raises `RateLimited` while
+        the rate limiter holds sampling back, and `NothingToSample` where no row can be drawn.
         """
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise InvalidValue(f"batch_size is {batch_size!r}, must be a positive integer.")
@@ -262,12 +271,47 @@ class ReplayBuffer:
             if not self._built and self._timeout_s == 0.0:
                 raise NothingToSample("The buffer is empty. Add rows before sampling.")
             self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
-            draw = self._sampler.draw(batch_size, self._rng)
-            batch = self._read(draw, exponent)
+            if self._times_sampled is None:
+                batch = self._read(self._sampler.draw(batch_size, self._rng), exponent)
+            else:
+                batch = self._sample_limited(batch_size, exponent)
             self._draws += 1
-            self._sampled += batch_size
+            self._sampled += len(batch)
             self._wake()
             return batch
+
+    def _sample_limited(self, batch_size: int, beta: float) -> Batch:
+        """Sample where a row leaves after ``max_times_sampled`` draws, also in the middle of a batch.
+
+        A row that was drawn more often in this batch than it may be leaves, and what it was drawn too
+        often is drawn again from the rest.
+        """
+        limit, times = self._max_times_sampled, self._times_sampled
+        assert limit is not None
+        assert times is not None
+        parts: list[Batch] = []
+        missing = batch_size
+        while missing:
+            try:
+                draw = self._sampler.draw(missing, self._rng)
+            except NothingToSample:
+                if not parts:
+                    raise
+                break  # the rows are used up: a shorter batch
+            order = np.argsort(draw.slots, kind="stable")
+            chosen = draw.slots[order]
+            heads = np.flatnonzero(np.r_[True, chosen[1:] != chosen[:-1]])
+            repeats = np.diff(np.r_[heads, chosen.size])
+            nth = np.arange(chosen.size) - np.repeat(heads, repeats)  # 0 for the first draw of a row, 1, ...
+            allowed = np.sort(order[times[chosen] + nth < limit])
+            probabilities = None if draw.probabilities is None else draw.probabilities[allowed]
+            kept = draw._replace(slots=draw.slots[allowed], probabilities=probabilities)
+            parts.append(self._read(kept, beta))
+            rows = chosen[heads]
+            times[rows] = np.minimum(times[rows] + repeats, limit)
+            self._discard(rows[times[rows] >= limit])
+            missing -= allowed.size
+        return parts[0] if len(parts) == 1 else concatenate(parts)
 
     def _read(self, draw: Draw, beta: float) -> Batch:
         slots = draw.slots

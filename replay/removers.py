@@ -4,14 +4,37 @@ from __future__ import annotations
 
 import numpy as np
 
+from .ordered import FifoSampler, LifoSampler, MaxHeapSampler, MinHeapSampler
 from .selector import Draw, Selector
 
 
-class OldestRemover(Selector):
+class OldestRemover(FifoSampler):
     """First in, first out: a ring. The default, and the only one that costs nothing."""
 
     takes_oldest = True
 
+
+class NewestRemover(LifoSampler):
+    """The newest stored rows leave: the buffer keeps what it held first."""
+
+
+class LowestPriorityRemover(MinHeapSampler):
+    """Rows of the smallest priority leave."""
+
+
+class HighestPriorityRemover(MaxHeapSampler):
+    """Rows of the largest priority leave."""
+
+
+class UniformRemover(Selector):
+    """Any row leaves, with equal probability: what stays is a fair sample of the past."""
+
     def draw(self, count: int, rng: np.random.Generator) -> Draw:
-        table = self.rows.slots
-        return Draw(table.oldest(count), table.count)
+        live = self.rows.slots.live()
+        if count * 8 < live.size:  # few of many: drawing again the odd repeat is cheaper than a shuffle
+            chosen = np.unique(self.rows.slots.draw(count, rng))
+            while chosen.size < count:
+                more = self.rows.slots.draw(count - chosen.size, rng)
+                chosen = np.union1d(chosen, more)
+            return Draw(chosen, live.size)
+        return Draw(rng.permutation(live)[:count], live.size)

@@ -52,6 +52,8 @@ class Selector(ABC):
     uses_priorities: ClassVar[bool] = False
     #: Takes rows in insertion order from the old end: lets the buffer overwrite a full ring in place.
     takes_oldest: ClassVar[bool] = False
+    #: False where a draw is a run of rows: `max_times_sampled` counts single rows only.
+    draws_single_rows: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._rows: Rows | None = None
@@ -69,6 +71,9 @@ class Selector(ABC):
                 f"This {type(self).__name__} already serves another buffer. Give each buffer its own."
             )
         self._rows = rows
+
+    def make_room(self, count: int) -> None:  # noqa: B027 - a hook
+        """The next ``count`` rows are about to be written, perhaps over the oldest ones."""
 
     def insert(self, slots: Slots) -> None:  # noqa: B027 - a hook
         """New rows are in these slots. A row that lived there before and was not removed is gone."""
