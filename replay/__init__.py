@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .batch import Batch
     from .buffer import PrioritizedReplayBuffer, PriorityStats, ReplayBuffer, UpdateResult
+    from .checkpoint import BufferState, CheckpointReader
     from .experience import Experience, ExperienceReplay, PrioritizedExperienceReplay
     from .frames import ImageStorage
     from .handles import shard_of
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "batch": ("Batch",),
     "buffer": ("PrioritizedReplayBuffer", "PriorityStats", "ReplayBuffer", "UpdateResult"),
+    "checkpoint": ("BufferState", "CheckpointReader"),
     "experience": ("Experience", "ExperienceReplay", "PrioritizedExperienceReplay"),
     "frames": ("ImageStorage",),
     "handles": ("shard_of",),
@@ -58,6 +60,8 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 __all__ = [
     "Batch",
     "BatchWriter",
+    "BufferState",
+    "CheckpointReader",
     "ColumnSpec",
     "Counters",
     "Draw",

@@ -5,13 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
+from . import persistence
 from .batch import Batch, concatenate
+from .checkpoint import BufferState
 from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots, as_handles
@@ -22,8 +24,8 @@ from .schedules import Schedule, value_at
 from .schema import Schema
 from .selector import Draw, Rows, Selector
 from .slots import SlotTable
+from .snapshot import RowSnapshot
 
-_T = TypeVar("_T", bound="ReplayBuffer")
 _BYTES_PER_HANDLE = 8
 _BYTES_PER_PRIORITY = 8
 
@@ -123,6 +125,7 @@ class ReplayBuffer:
         self._sampled = 0
         self._draws = 0
         self._max_priority = 1.0
+        self._snapshots: list[RowSnapshot] = []
         self._built = False
         if self._capacity is not None:
             self._limiter.check(self._capacity)
@@ -189,6 +192,8 @@ class ReplayBuffer:
             for selector in self._wants_room:
                 selector.make_room(1)
             slot = table.take_one()
+            for snapshot in self._snapshots:
+                snapshot.before_overwrite(np.array([slot]))
             self._columns.write_row(slot, values)
             if self._priorities is not None:
                 self._priorities[slot] = self._max_priority
@@ -240,6 +245,8 @@ class ReplayBuffer:
         for selector in self._wants_room:
             selector.make_room(count)
         slots, where, handles = table.take(count)
+        for snapshot in self._snapshots:
+            snapshot.before_overwrite(slots)
         self._columns.write(where, columns)
         if self._priorities is not None:
             if priorities is None:
@@ -279,6 +286,41 @@ class ReplayBuffer:
             self._sampled += len(batch)
             self._wake()
             return batch
+
+    def sample_batches(self, count: int, batch_size: int, beta: float | None = None) -> list[Batch]:
+        """Several batches for the price of little more than one: they are views of one draw."""
+        if not isinstance(count, int | np.integer) or count < 1:
+            raise InvalidValue(f"count is {count!r} batches, must be a positive integer.")
+        return self.sample(int(count) * batch_size, beta).split(batch_size)
+
+    def read(self, handles: Any) -> tuple[Batch, NDArray[np.bool_]]:
+        """The rows that these handles name, as far as they are still stored, and which ones are.
+
+        The batch has the found rows only, in the order of the handles; its probabilities are 1. Counts
+        as no sampling.
+        """
+        named = as_handles(handles)
+        self._require_built("read")
+        with self._lock:
+            slots, found = self._slots.resolve(named)
+            return self._read(Draw(slots[found], 1), 0.0), found
+
+    def priorities_of(self, handles: Any) -> NDArray[np.float64]:
+        """The priority (as it was set, not scaled) of each handle's row; NaN where the row is gone."""
+        named = as_handles(handles)
+        self._require_built("read")
+        with self._lock:
+            if self._priorities is None:
+                raise InvalidValue("This buffer has no priorities.")
+            slots, found = self._slots.resolve(named)
+            return np.where(found, self._priorities.take(slots), np.nan)
+
+    def handles(self) -> Handles:
+        """The handles of all rows, oldest first."""
+        with self._lock:
+            if not self._built:
+                return np.empty(0, dtype=np.int64)
+            return self._slots.handles.take(self._slots.live())
 
     def _sample_limited(self, batch_size: int, beta: float) -> Batch:
         """Sample where a row leaves after ``max_times_sampled`` draws, also in the middle of a batch.
@@ -433,6 +475,52 @@ class ReplayBuffer:
             self._wake()
 
     # -- state -------------------------------------------------------------------------------------
+
+    def checkpoint(self, path: str | Path) -> None:
+        """Write everything to one file, as it is at the moment of the call.
+
+        Other threads go on inserting and sampling meanwhile: the lock is held for short moments only.
+        The file holds no pickle, has checksums, and appears under its name only when it is complete.
+        """
+        self._require_built("checkpoint")
+        persistence.write_checkpoint(self, path)
+
+    def restore(self, path: str | Path) -> None:
+        """Become what a checkpoint says: rows, handles, priorities, counters, random generators.
+
+        The buffer must be made with the same capacity, sampler and remover; what it held is replaced.
+        A damaged file raises `CorruptData`, one that does not fit `InvalidValue`; nothing changes then.
+        """
+        state = persistence.read_checkpoint(path)
+        with self._lock:
+            persistence.import_state(self, state)
+
+    @classmethod
+    def load(cls, path: str | Path, **options: Any) -> Self:
+        """A new buffer from a checkpoint; ``options`` are what the saved one was made with.
+
+        Schema and capacity come from the file.
+        """
+        state = persistence.read_checkpoint(path)
+        buffer = cls(persistence.schema_of(state), state.values["capacity"], **options)
+        with buffer._lock:
+            persistence.import_state(buffer, state)
+        return buffer
+
+    def export_state(self) -> BufferState:
+        """The whole state as plain values and arrays (copies), for another process."""
+        self._require_built("export")
+        with self._lock:
+            return persistence.export_state(self)
+
+    def import_state(self, state: BufferState) -> None:
+        """As `restore`, from what `export_state` gave. Afterwards both hold the same, handles included."""
+        with self._lock:
+            persistence.import_state(self, state)
+
+    def _require_built(self, what: str) -> None:
+        if not self._built:
+            raise InvalidValue(f"There is nothing to {what}: the buffer has no schema yet.")
 
     def __len__(self) -> int:
         return self._slots.count if self._built else 0

@@ -1,0 +1,143 @@
+"""Taking the whole state out of a buffer and putting it back; checkpoints while the buffer is in use.
+
+A part of `ReplayBuffer` in a module of its own: it reads and writes the buffer's private fields.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CorruptData
+from .checkpoint import Arrays, BufferState, CheckpointReader, CheckpointWriter, require, scoped
+from .schema import Schema
+from .snapshot import RowSnapshot
+
+if TYPE_CHECKING:
+    from .buffer import ReplayBuffer
+
+FORMAT = 1
+_CHUNK_BYTES = 512 << 10  # read under the lock at one time: about as long as one sample
+
+
+def export_index(buffer: ReplayBuffer) -> BufferState:
+    """All state but the rows' columns. The caller holds the lock."""
+    values: dict[str, Any] = {
+        "format": FORMAT,
+        "schema": buffer._columns.schema.to_dict(),
+        "capacity": buffer._slots.capacity,
+        "max_times_sampled": buffer._max_times_sampled,
+        "inserted": buffer._inserted,
+        "sampled": buffer._sampled,
+        "draws": buffer._draws,
+        "max_priority": buffer._max_priority,
+        "rng": buffer._rng.bit_generator.state,
+        "remover_rng": buffer._remover_rng.bit_generator.state,
+    }
+    arrays: Arrays = {}
+    for name, part in (("slots", buffer._slots), ("sampler", buffer._sampler), ("remover", buffer._remover)):
+        part_values, part_arrays = part.export_state()
+        values[name] = part_values
+        arrays.update({f"{name}/{key}": array for key, array in part_arrays.items()})
+    values["sampler_is"] = buffer._sampler.describe()
+    values["remover_is"] = buffer._remover.describe()
+    if buffer._priorities is not None:
+        arrays["priorities"] = buffer._priorities.copy()
+    if buffer._times_sampled is not None:
+        arrays["times_sampled"] = buffer._times_sampled.copy()
+    return BufferState(values, arrays)
+
+
+def export_state(buffer: ReplayBuffer) -> BufferState:
+    """The whole state, copied at once. The caller holds the lock."""
+    values, arrays = export_index(buffer)
+    rows = buffer._columns.gather(buffer._slots.live())
+    arrays.update({f"rows/{name}": column for name, column in rows.items()})
+    return BufferState(values, arrays)
+
+
+def write_checkpoint(buffer: ReplayBuffer, path: str | Path) -> None:
+    """The state of this moment, written while others go on. The caller does not hold the lock."""
+    with buffer._lock:
+        index = export_index(buffer)
+        schema = buffer._columns.schema
+        live = buffer._slots.live()
+        snapshot = RowSnapshot(buffer._columns, live)
+        chunk_rows = max(1, _CHUNK_BYTES // max(1, buffer._columns.row_nbytes))
+        buffer._snapshots.append(snapshot)
+    try:
+        with CheckpointWriter(path) as writer:
+            writer.set_values(index.values)
+            for name, array in index.arrays.items():
+                writer.add(name, array)
+            for spec in schema:
+                writer.reserve(f"rows/{spec.name}", spec.dtype, (live.size, *spec.shape))
+            while snapshot.remaining:
+                with buffer._lock:
+                    chunk = snapshot.next_chunk(chunk_rows)
+                for name, column in chunk.items():
+                    writer.append(f"rows/{name}", column)
+    finally:
+        with buffer._lock:
+            buffer._snapshots.remove(snapshot)
+
+
+def read_checkpoint(path: str | Path) -> BufferState:
+    """A checkpoint's state, every byte checked."""
+    reader = CheckpointReader(path)
+    if reader.values.get("format") != FORMAT:
+        raise CorruptData(
+            f"{path} has format {reader.values.get('format')!r}; this version reads {FORMAT}. "
+            "It was written by another version of the library."
+        )
+    reader.verify()
+    return reader.state()
+
+
+def schema_of(state: BufferState) -> Schema:
+    return Schema.from_dict(state.values["schema"])
+
+
+def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
+    """Become what ``state`` says. Everything is checked first; the caller holds the lock."""
+    values, arrays = state
+    schema = schema_of(state)
+    if buffer._built:
+        ours = buffer._columns.schema
+        require(schema == ours, f"The checkpoint holds {schema}, the buffer {ours}.")
+    for what, theirs, own in (
+        ("capacity", values["capacity"], buffer.capacity or values["capacity"]),
+        ("max_times_sampled", values["max_times_sampled"], buffer._max_times_sampled),
+        ("sampler", values["sampler_is"], buffer._sampler.describe()),
+        ("remover", values["remover_is"], buffer._remover.describe()),
+    ):
+        require(
+            theirs == own,
+            f"{what} is {own} here and {theirs} in the checkpoint. Make the buffer alike, or read the rows "
+            "with CheckpointReader and insert them.",
+        )
+    shard = values["slots"]["shard"]
+    require(
+        shard == buffer._shard,
+        f"The checkpoint is of shard {shard}, this is shard {buffer._shard}: its handles differ.",
+    )
+    if not buffer._built:
+        buffer._build(schema)
+    buffer._slots.import_state(values["slots"], scoped("slots", arrays))
+    live = buffer._slots.live()
+    rows = scoped("rows", arrays)
+    buffer._columns.write(live, [rows[name] for name in schema.names])
+    if buffer._priorities is not None:
+        buffer._priorities[:] = arrays["priorities"]
+    if buffer._times_sampled is not None:
+        buffer._times_sampled[:] = arrays["times_sampled"]
+    buffer._inserted = int(values["inserted"])
+    buffer._sampled = int(values["sampled"])
+    buffer._draws = int(values["draws"])
+    buffer._max_priority = float(values["max_priority"])
+    buffer._rng.bit_generator.state = values["rng"]
+    buffer._remover_rng.bit_generator.state = values["remover_rng"]
+    for name, selector in (("sampler", buffer._sampler), ("remover", buffer._remover)):
+        selector.rebuild()
+        selector.import_state(values[name], scoped(name, arrays))
+    buffer._wake()
