@@ -24,3 +24,11 @@ class KeyLocks:
             for stripe in stripes:
                 stack.enter_context(self._locks[stripe])
             yield
+
+    @contextmanager
+    def hold_all(self) -> Iterator[None]:
+        """Hold the locks of all keys: no write is under way."""
+        with ExitStack() as stack:
+            for lock in self._locks:
+                stack.enter_context(lock)
+            yield

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 from ..errors import InvalidValue, KeyNotFound, PickleRefused
 from .blobs import Blob
@@ -24,6 +25,10 @@ from .validation import (
     check_prefix,
     check_priority,
 )
+
+if TYPE_CHECKING:
+    from .snapshots import SnapshotInfo
+    from .snapshots.writer import ByteSink
 
 
 class Tier(TierCore):
@@ -302,6 +307,7 @@ class Tier(TierCore):
         self._check_open()
         self.expire()
         with self._key_locks.hold(wanted):
+            self._before_change(wanted)
             hidden = sum(key in self._inventory.hidden for key in wanted)
             removed = max(0, self._blobs.remove_many(wanted) - hidden)
             for key in wanted:
@@ -328,8 +334,10 @@ class Tier(TierCore):
     def clear(self) -> None:
         """Forget everything, pinned keys included."""
         self._check_open()
-        with self._room:
+        with self._room, self._key_locks.hold_all():
             removed = len(self)
+            if self._captures:
+                self._before_change(list(self._blobs.keys()))
             self._blobs.clear()
             self._inventory.clear(self._budget.order)
         self._counters.add(deletes=removed)
@@ -339,9 +347,45 @@ class Tier(TierCore):
         self._check_open()
         with self._key_locks.hold([key]):
             record = self.entry(key).replace(version=self._next_version(self._clock()), **changes)
+            self._before_change([key])
             self._blobs.update(record)
             self._noted(record)
         return record
+
+    # Snapshots -------------------------------------------------------------------------------------
+
+    def create_snapshot(
+        self, target: str | os.PathLike[str] | ByteSink, *, description: str = "", prefix: str = ""
+    ) -> SnapshotInfo:
+        """Write every value (whose key starts with `prefix`), as of the moment of the call, to one file.
+
+        The tier goes on working meanwhile: a writer who changes a value that is not in the file yet
+        first writes the old one there. A path has the whole file or keeps what it had; a file-like
+        object (such as an upload) is written to and left open. Memory is bounded by the largest value.
+        """
+        from .tier_snapshots import create_snapshot
+
+        return create_snapshot(self, target, description=description, prefix=check_prefix(prefix))
+
+    def restore_snapshot(
+        self,
+        source: str | os.PathLike[str] | IO[bytes],
+        *,
+        keys: Iterable[str] | None = None,
+        allow_pickle: bool = False,
+    ) -> list[str]:
+        """Put the values of a snapshot (or those of `keys`) back, replacing what is there under their
+        keys and leaving other keys alone; the keys that were restored. Values whose time to live has run
+        out stay away.
+
+        Everything is verified first: raises `CorruptData`, `KeyNotFound`, `CapacityExceeded`, and
+        `PickleRefused` for pickles without ``allow_pickle=True``, and has then changed nothing.
+        """
+        from .tier_snapshots import restore_snapshot
+
+        return restore_snapshot(
+            self, source, keys=None if keys is None else check_keys(keys), allow_pickle=allow_pickle
+        )
 
     # Measures ----------------------------------------------------------------------------------------
 

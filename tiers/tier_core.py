@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import nullcontext
 from types import TracebackType
 from typing import Self
@@ -12,6 +12,7 @@ from typing import Self
 from ..errors import Closed, KeyNotFound
 from .blobs import Blob, BlobStore
 from .budget import Budget
+from .capture import Capture
 from .eviction import EvictionOrder
 from .inventory import Inventory
 from .locks import KeyLocks
@@ -53,6 +54,7 @@ class TierCore:
         self._key_locks = KeyLocks()
         # Held while a bounded tier decides and stores, so that two newcomers cannot take the same room.
         self._room = threading.RLock() if self._budget.capacity_bytes is not None else nullcontext()
+        self._captures: list[Capture] = []  # snapshots that are being made
         self._sequence_lock = threading.Lock()
         self._sequence = 0
         self._closed = False
@@ -106,6 +108,7 @@ class TierCore:
             self.expire()  # before the key locks: it takes those of other keys
         with self._key_locks.hold(keys):
             victims = self._find_room(blobs, keys)
+            self._before_change(keys)
             if len(blobs) == 1:
                 self._blobs.put(blobs[0])
             else:
@@ -134,6 +137,7 @@ class TierCore:
 
     def _evict(self, victims: Sequence[str]) -> None:
         if victims:
+            self._before_change(victims)
             evicted = self._blobs.remove_many(victims)
             for key in victims:
                 self._forgotten(key)
@@ -144,6 +148,7 @@ class TierCore:
         for key in keys:
             with self._key_locks.hold([key]):
                 record = self._blobs.record(key)
+                self._before_change([key])
                 # Another writer may have replaced it since it came due.
                 if record is not None and record.expired(now_s) and self._blobs.remove(key):
                     self._forgotten(key)
@@ -155,6 +160,11 @@ class TierCore:
     def _noted(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""
         self._inventory.note(record)
+
+    def _before_change(self, keys: Collection[str]) -> None:
+        """Let snapshots that are being made have what is about to change. Called before every change."""
+        for capture in tuple(self._captures):
+            capture.before_change(keys)
 
     def _forgotten(self, key: str) -> None:
         """Follow the departure of a key."""

@@ -767,3 +767,15 @@ def test_a_closed_tier_says_so(case: TierCase, tmp_path: Path) -> None:
         ):
             with pytest.raises(Closed):
                 call()
+
+
+def test_a_snapshot_brings_everything_back(tier: Tier, tmp_path: Path) -> None:
+    for name, make in VALUES.items():
+        tier.store(name, make(), metadata={"name": name}, priority=2)
+    path = tmp_path / "snapshot file"
+    assert tier.create_snapshot(path, description="all").entries == len(VALUES)
+    tier.clear()
+    assert sorted(tier.restore_snapshot(path)) == sorted(VALUES)
+    for name, make in VALUES.items():
+        assert_same(tier.retrieve(name), make())
+        assert (tier.entry(name).metadata, tier.entry(name).priority) == ({"name": name}, 2.0)

@@ -14,6 +14,7 @@ import re
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -34,7 +35,7 @@ from ..record import Record
 from .crew import Crew
 from .crypto import KeyRing, new_salt
 from .envelope import UNREADABLE, Body, Envelope, body_cipher, envelope_bytes, read_envelope
-from .layout import BlockReader, BlockWriter, Compressor, PlainStream
+from .layout import BlockReader, BlockWriter, Compressor, PlainStream, overhead_bytes
 from .names import is_cut, key_of, listing_prefix, object_name
 from .objects import Condition, Listed, ObjectGone, ObjectStore
 from .reading import BlockFetcher, Span, TouchedBlocks, aligned, gather_ranges
@@ -43,6 +44,9 @@ from .retry import Retry
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+ENVELOPE_BYTES = 512
+"""The most that an envelope has around its record and block table."""
 
 HEAD_BYTES = 16 * 1024
 """What is read of a head object to learn its record: enough for nearly all in one request."""
@@ -115,6 +119,19 @@ class GlacierBlobs(BlobStore):
         self._fetcher = BlockFetcher(store, self._retry, self._crew, self._options.part_bytes)
         self._locks = KeyLocks()
         self._usage = _Usage()
+        self._reporting = threading.local()
+
+    @contextmanager
+    def reporting(self, report: Callable[[], None]) -> Iterator[None]:
+        """While this lasts, call `report` for each value that this thread's batches have dealt with."""
+        self._reporting.report = report
+        try:
+            yield
+        finally:
+            del self._reporting.report
+
+    def _report(self) -> None:
+        getattr(self._reporting, "report", _nothing)()
 
     # Writing ---------------------------------------------------------------------------------------
 
@@ -129,7 +146,7 @@ class GlacierBlobs(BlobStore):
     def put_many(self, blobs: Sequence[Blob]) -> None:
         last = {blob.record.key: blob for blob in blobs}
         for _ in self._crew.map(self.put, last.values()):
-            pass
+            self._report()
 
     def update(self, record: Record) -> None:
         name = object_name(record.key)
@@ -158,7 +175,11 @@ class GlacierBlobs(BlobStore):
             return True
 
     def remove_many(self, keys: Iterable[str]) -> int:
-        return sum(self._crew.map(self.remove, dict.fromkeys(keys)))
+        removed = 0
+        for found in self._crew.map(self.remove, dict.fromkeys(keys)):
+            removed += found
+            self._report()
+        return removed
 
     def clear(self) -> None:
         for folder in (self._heads, self._bodies):
@@ -282,7 +303,11 @@ class GlacierBlobs(BlobStore):
         return self._read(key, whole)
 
     def get_many(self, keys: Sequence[str]) -> list[Blob]:
-        return list(self._crew.map(self.get, keys))
+        blobs = []
+        for blob in self._crew.map(self.get, keys):
+            blobs.append(blob)
+            self._report()
+        return blobs
 
     def get_part(self, key: str, selection: Selection) -> Blob:
         def part(name: str, head: _Head) -> Blob:
@@ -309,6 +334,11 @@ class GlacierBlobs(BlobStore):
     def stored_bytes(self, key: str) -> int:
         head = self._find(object_name(key), HEAD_BYTES, forgiving=True)
         return 0 if head is None else head.stored_bytes
+
+    def most_stored_bytes(self, blob: Blob) -> int:
+        """What the blob will occupy at the most, with its record and checksums, if nothing compresses."""
+        plain_bytes = PlainStream(blob.record.lengths).nbytes
+        return plain_bytes + overhead_bytes(plain_bytes) + len(blob.record.pack()) + ENVELOPE_BYTES
 
     def keys(self, prefix: str = "") -> Iterator[str]:
         for listed in self._list(self._heads + listing_prefix(prefix)):
@@ -515,6 +545,10 @@ def _check_selection(record: Record, selection: Selection) -> None:
                 f"a selection of bytes {rows.min()} to {rows.max()} of a buffer of "
                 f"{record.lengths[source]} bytes of {record.key!r:.100}"
             )
+
+
+def _nothing() -> None:
+    return None
 
 
 class _Usage:

@@ -174,6 +174,11 @@ class Compressor:
         into[:] = memoryview(plain).cast("B")
 
 
+def overhead_bytes(plain_bytes: int) -> int:
+    """What blocks of so many bytes cost at the most: length, checksum or tag, for each."""
+    return -(-plain_bytes // BLOCK_BYTES) * (4 + 8 + TAG_BYTES)
+
+
 def _arrow_codec(name: str, level: int | None) -> pa.Codec:
     # "lz4" in Arrow is the frame format, which some builds refuse for single buffers.
     return pa.Codec("lz4_raw" if name == "lz4" else name, level)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -22,15 +21,6 @@ from memories.replay.selector import Draw, Selector
 
 BOX = spaces.Box(-1, 1, (3,), np.float32)
 GOAL = spaces.Dict({"observation": BOX, "goal": spaces.Box(0, 255, (2, 2), np.uint8)})
-
-
-@pytest.fixture(autouse=True)
-def one_torch_thread() -> Iterator[None]:
-    """Networks this small gain nothing from threads, and lose much where others use the cores."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class AsTheirs(Selector):
