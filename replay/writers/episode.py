@@ -71,12 +71,19 @@ class EpisodeWriter:
         """Forget the steps of running episodes."""
         self._log.drop_first(self._log.lengths)
 
+    def cut(self, env_ids: Sequence[int] | NDArray[Any] | None = None) -> None:
+        """These environments (default: all) are about to be reset: their last step was a truncation."""
+        self._outbox.send_failed()
+        streams = self._reader.read_ids(env_ids)
+        running = streams[self._log.lengths[streams] > 0]
+        if len(running):
+            self._log.mark_last(TRUNCATED, running)
+            self._finish(running)
+            self._outbox.try_send()
+
     def close(self) -> None:
         """Cut running episodes after their last step (as truncated) and send everything."""
-        running = np.nonzero(self._log.lengths)[0]
-        if len(running):
-            self._log.column(TRUNCATED)[running, self._log.lengths[running] - 1] = True
-            self._finish(running)
+        self.cut()
         self.flush()
 
     def __enter__(self) -> Self:

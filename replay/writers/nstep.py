@@ -61,7 +61,7 @@ class NStepWriter:
     - all other columns: those of step t.
 
     So ``next_obs`` of a truncated step has to be the last observation of the episode, not the first one
-    of the next (`adaptors.gymnasium.VectorRecorder` sees to that for vector environments).
+    of the next (`adaptors.vector_env.VectorRecorder` sees to that for vector environments).
 
     At the end of an episode the shorter windows are written out, and, with ``send_at_episode_end``, sent.
     `close` (or leaving the ``with`` block) treats running episodes as truncated after their last step.
@@ -122,11 +122,13 @@ class NStepWriter:
             self._drain()
             self._log.drop_first(self._log.lengths)
 
+    def cut(self, env_ids: Sequence[int] | NDArray[Any] | None = None) -> None:
+        """These environments (default: all) are about to be reset: their last step was a truncation."""
+        self._log.mark_last(TRUNCATED, self._reader.read_ids(env_ids))
+
     def close(self) -> None:
         """Cut running episodes after their last step (as truncated) and send everything."""
-        if self._log.columns:
-            running = np.nonzero(self._log.lengths)[0]
-            self._log.column(TRUNCATED)[running, self._log.lengths[running] - 1] = True
+        self.cut()
         self.flush()
 
     def __enter__(self) -> Self:

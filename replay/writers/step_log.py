@@ -66,6 +66,12 @@ class StepLog:
             self.columns[name][streams, positions] = array
         self.lengths[streams] = positions + 1
 
+    def mark_last(self, name: str, streams: NDArray[np.int64]) -> None:
+        """Set a flag of the last step of these streams, where they have one."""
+        filled = streams[self.lengths[streams] > 0]
+        if len(filled):
+            self.columns[name][filled, self.lengths[filled] - 1] = True
+
     def drop_first(self, counts: NDArray[np.int64]) -> None:
         """Forget the first ``counts[s]`` steps of every stream and move the rest to the front."""
         kept = self.lengths - counts

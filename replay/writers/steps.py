@@ -47,17 +47,7 @@ class StepReader:
         self, env_ids: Sequence[int] | NDArray[Any] | None, steps: Mapping[str, Any]
     ) -> tuple[NDArray[np.int64], Columns]:
         """One step of each environment in ``env_ids`` (default: all); the arrays have one row each."""
-        if env_ids is None:
-            streams = np.arange(self.num_envs)
-        else:
-            given = np.asarray(env_ids)
-            if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
-                raise InvalidType(f"env_ids is a list of integers; got {env_ids!r}.")
-            streams = given.astype(np.int64)
-            if given.size and (streams.min() < 0 or streams.max() >= self.num_envs):
-                raise InvalidValue(f"env_ids lie in 0..{self.num_envs - 1}; got {streams.tolist()}.")
-            if len(np.unique(streams)) != len(streams):
-                raise InvalidValue(f"Each environment takes one step a call; got {streams.tolist()}.")
+        streams = self.read_ids(env_ids)
         rows = self._read(steps)
         for name, array in rows.items():
             if array.ndim == 0 or len(array) != len(streams):
@@ -68,6 +58,20 @@ class StepReader:
             if name in self._required and array.ndim != 1:
                 raise InvalidValue(f"{name!r} has one number a step; got shape {array.shape}.")
         return streams, rows
+
+    def read_ids(self, env_ids: Sequence[int] | NDArray[Any] | None) -> NDArray[np.int64]:
+        """Different environments by number; None means all."""
+        if env_ids is None:
+            return np.arange(self.num_envs)
+        given = np.asarray(env_ids)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            raise InvalidType(f"env_ids is a list of integers; got {env_ids!r}.")
+        streams = given.astype(np.int64)
+        if given.size and (streams.min() < 0 or streams.max() >= self.num_envs):
+            raise InvalidValue(f"env_ids lie in 0..{self.num_envs - 1}; got {streams.tolist()}.")
+        if len(np.unique(streams)) != len(streams):
+            raise InvalidValue(f"Each environment takes one step a call; got {streams.tolist()}.")
+        return streams
 
     def _read(self, step: Mapping[str, Any]) -> Columns:
         row = {name: as_column(name, value) for name, value in flatten(step)}
