@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import InvalidValue, KeyNotFound, PickleRefused
+from ..errors import InvalidType, InvalidValue, KeyNotFound, PickleRefused
 from .blobs import Blob
 from .checksum import checksum
-from .codec import decode, encode, select_indices, select_rows
+from .codec import decode, encode, rows_of, select_indices, select_rows
 from .encoded import Selection
 from .items import MISSING, Item, one_value, read_items
 from .memory_blobs import owned
@@ -215,7 +215,12 @@ class Tier(TierCore):
     ) -> tuple[Record, Any]:
         while True:
             record = self.entry(key)
-            selection = self._select(record, start, end, rows)
+            try:
+                selection = self._select(record, start, end, rows)
+            except InvalidType:
+                # Where the rows of texts, lists and frames lie is known to the value only.
+                record, value = self._read(key, copy)
+                return record, rows_of(value, start, end, rows)
             part = self._blobs.get_part(key, selection)
             # A writer may have replaced the value between the two reads; then the ranges are not its own.
             if part.record.version == record.version:

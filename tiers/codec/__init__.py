@@ -8,6 +8,7 @@ puts it together again, as views of the buffers where the type allows. `select_r
 from __future__ import annotations
 
 from .coding import decode, encode
+from .rows import rows_of
 from .selecting import select_indices, select_rows
 
-__all__ = ["decode", "encode", "select_indices", "select_rows"]
+__all__ = ["decode", "encode", "rows_of", "select_indices", "select_rows"]

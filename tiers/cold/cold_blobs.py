@@ -1,0 +1,384 @@
+"""`ColdBlobs`: the durable blob store on a local disk."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from ...errors import Closed, CorruptData, KeyNotFound
+from ..blobs import Blob, BlobStore
+from ..checksum import checksum
+from ..codec.compression import NONE, check_level, compression
+from ..encoded import Selection
+from ..record import Record
+from . import compaction
+from .commits import Change, GroupCommit
+from .containers import container, container_of_suffix
+from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest, sync_folder
+from .frames import Description, Frame, Kind
+from .index import Entry, Index, InSegment
+from .log import SEGMENT_BYTES, SegmentLog
+from .payloads import pack_payload, payload_is_whole, read_payload
+from .recovery import Recovery
+from .segment import Segment
+from .value_file import ValueFile, write_value
+
+SMALL_BYTES = 64 * 1024
+"""Values up to this size go into segments, larger ones into files of their own."""
+
+_OPEN_FILES = 32
+
+
+class ColdBlobs(BlobStore):
+    """Blobs in a folder that one process uses at a time (`LockHeld`).
+
+    **Durable when a call returns**: everything; `put_many` and `remove_many` make it so with one fsync
+    for up to 32 MB of small values. **After a crash** each key has its old blob or its new one.
+    **Damage** is found by checksums: reading the blob raises `CorruptData`, which names the file; a
+    damaged file is moved to the folder `quarantine`, everything else goes on, and the key stays damaged,
+    not older, until it is written again. A full disk raises `StorageFull` and changes nothing.
+
+    Buffers of uncompressed Arrow files are read-only views of the mapped file; they stay valid after the
+    key was overwritten or the store closed.
+    """
+
+    durable = True
+    keeps_buffers = False
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        file_format: str = "arrow",
+        compression: str = NONE,
+        level: int | None = None,
+        index_in_memory: bool = True,
+    ) -> None:
+        check_level(compression, level)
+        self._container = container(file_format)
+        self._method, self._level = compression, level
+        self._folder = Folder(path)
+        self.path = self._folder.path
+        try:
+            with disk_errors(f"opening the cold store in {self.path}"):
+                self._log = SegmentLog(self._folder, payload_is_whole)
+                recovery = Recovery(self._folder, self._log, in_memory=index_in_memory)
+        except BaseException:
+            self._folder.close()
+            raise
+        self._index: Index = recovery.index
+        self.damage: list[str] = recovery.damage
+        """What was found to be damaged, for people to read."""
+        self._damaged_digests = recovery.damaged_digests
+        self._generations = itertools.count(recovery.generation + 1)
+        self._temporaries = itertools.count()
+        self._commits = GroupCommit(self._write)
+        self._open: OrderedDict[FileName, ValueFile] = OrderedDict()
+        self._opening = threading.Lock()
+        self._process = os.getpid()
+        self._closed = False
+
+    # Writing -----------------------------------------------------------------------------------------
+
+    def put(self, blob: Blob) -> None:
+        self.put_many([blob])
+
+    def put_many(self, blobs: Sequence[Blob]) -> None:
+        self.put_compressed(blobs, self._method, self._level)
+
+    def put_compressed(self, blobs: Sequence[Blob], method: str, level: int | None) -> None:
+        """`put_many` with another compression than the store's own."""
+        self._check_usable()
+        changes: list[Change] = []
+        pending_bytes = 0
+        try:
+            for blob in blobs:
+                change = self._prepared(blob, method, level)
+                changes.append(change)
+                pending_bytes += sum(view.nbytes for view in change.payload)
+                if pending_bytes >= SEGMENT_BYTES:
+                    self._commit(changes)
+                    changes, pending_bytes = [], 0
+            self._commit(changes)
+        finally:
+            for change in changes:
+                if change.temporary is not None:
+                    change.temporary.unlink(missing_ok=True)
+
+    def _prepared(self, blob: Blob, method: str, level: int | None) -> Change:
+        record = blob.record
+        if len(record.checksums) != len(blob.buffers) or len(record.lengths) != len(blob.buffers):
+            record = record.replace(
+                lengths=tuple(buffer.nbytes for buffer in blob.buffers),
+                checksums=tuple(checksum(buffer) for buffer in blob.buffers),
+            )
+        if sum(record.lengths) <= SMALL_BYTES:
+            packed = pack_payload(blob.buffers, method, level)
+            described = Description(record.key, record.pack(), packed.lengths, packed.compression)
+            return Change(Kind.PUT, record.key, record, described, packed.buffers)
+        temporary = self._folder.values / f"{next(self._temporaries):x}{TEMPORARY}"
+        try:
+            with disk_errors(f"storing {record.key!r:.80}"):
+                write_value(
+                    self._container, temporary, Blob(record, blob.buffers), compression(method), level
+                )
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        described = Description(record.key, record.pack(), suffix=self._container.suffix)
+        return Change(Kind.FILE, record.key, record, described, temporary=temporary)
+
+    def update(self, record: Record) -> None:
+        self._check_usable()
+        change = Change(Kind.UPDATE, record.key, record, Description(record.key, record.pack()))
+        self._commit([change])
+        if not change.applied:
+            raise KeyNotFound(f"{record.key!r} is not in the cold store {self.path}")
+
+    def remove(self, key: str) -> bool:
+        return self.remove_many([key]) == 1
+
+    def remove_many(self, keys: Iterable[str]) -> int:
+        self._check_usable()
+        changes = [Change(Kind.DELETE, key, description=Description(key)) for key in keys]
+        self._commit(changes)
+        return sum(change.applied for change in changes)
+
+    def clear(self) -> None:
+        self.remove_many(list(self._index.entries))
+        with self._commits.lock, disk_errors("clearing the cold store"):
+            self._compact(until=lambda: False)
+
+    def compact(self) -> None:
+        """Free the bytes of small values that were overwritten or removed; happens by itself once they
+        are more than what counts."""
+        self._check_usable()
+        with self._commits.lock, disk_errors("compacting the cold store"):
+            self._compact(until=lambda: not self._log.dead_bytes)
+
+    def _compact(self, until: compaction.Condition) -> None:
+        compaction.compact(self._folder, self._log, self._index, payload_is_whole, until=until)
+
+    def _commit(self, changes: Sequence[Change]) -> None:
+        if changes:
+            self._commits.commit(changes)
+
+    def _write(self, changes: list[Change]) -> None:
+        """Make a group of changes durable and visible. Under the write lock."""
+        self._check_usable()
+        staged: dict[str, Entry | None] = {}
+        frames: list[Frame] = []
+        made: list[Change] = []
+        for change in changes:
+            entry = staged[change.key] if change.key in staged else self._index.entries.get(change.key)
+            known = entry is not None or (
+                bool(self._damaged_digests) and key_digest(change.key) in self._damaged_digests
+            )
+            if not known and change.kind in (Kind.UPDATE, Kind.DELETE):
+                continue
+            if entry is None and change.kind is Kind.UPDATE:
+                continue
+            assert change.description is not None
+            target = entry.content_generation if entry is not None else 0
+            packed = change.description.pack()
+            payload_bytes = sum(view.nbytes for view in change.payload)
+            generation = next(self._generations)
+            frames.append(Frame(change.kind, generation, target, 0, 0, packed, payload_bytes))
+            made.append(change)
+            # Enough of an entry for the changes that follow in the same group.
+            staged[change.key] = None if change.kind is Kind.DELETE else _sketch(change, generation, entry)
+        if not made:
+            return
+        with disk_errors("writing to the cold store"):
+            self._name_files(made, frames)
+            sync = any(change.kind is not Kind.FILE for change in made)
+            placed = self._log.append(frames, [change.payload for change in made], sync=sync)
+        self._apply(made, placed, self._log.active)
+        if compaction.worth_compacting(self._log):
+            with suppress(OSError), disk_errors("compacting the cold store"):
+                self._compact(until=lambda: not compaction.worth_compacting(self._log))
+
+    def _name_files(self, made: list[Change], frames: list[Frame]) -> None:
+        named = False
+        for change, frame in zip(made, frames, strict=True):
+            if change.temporary is not None:
+                name = FileName(key_digest(change.key), frame.generation, self._container.suffix)
+                os.rename(change.temporary, self._folder.values / str(name))
+                change.temporary = None
+                named = True
+        if named:
+            sync_folder(self._folder.values)
+
+    def _apply(self, made: list[Change], placed: list[Frame], segment: Segment) -> None:
+        for change, frame in zip(made, placed, strict=True):
+            change.applied = True
+            if self._damaged_digests:
+                self._damaged_digests.pop(key_digest(change.key), None)
+            entry: Entry | None = None
+            assert change.description is not None
+            if change.kind is Kind.UPDATE:
+                current = self._index.entries[change.key]
+                entry = self._index.updated(current, frame, segment, change.description.record)
+            elif change.kind is Kind.FILE:
+                digest = key_digest(change.key)
+                name = FileName(digest, frame.generation, self._container.suffix)
+                size = (self._folder.values / str(name)).stat().st_size
+                entry = self._index.entry_of(frame, segment, size, digest)
+            elif change.kind is Kind.PUT:
+                entry = self._index.entry_of(frame, segment)
+            old = self._index.put(change.key, entry)
+            if old is not None and isinstance(old.content, FileName) and change.kind is not Kind.UPDATE:
+                self._discard(old.content)
+
+    def _discard(self, name: FileName) -> None:
+        with self._opening:
+            opened = self._open.pop(name, None)
+        if opened is not None:
+            opened.close()
+        with suppress(FileNotFoundError):
+            (self._folder.values / str(name)).unlink()
+
+    # Reading -----------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> Blob:
+        return self._read(key, None)
+
+    def get_part(self, key: str, selection: Selection) -> Blob:
+        return self._read(key, selection)
+
+    def _read(self, key: str, selection: Selection | None) -> Blob:
+        self._check_usable()
+        while True:
+            entry = self._entry(key)
+            try:
+                with disk_errors(f"reading {key!r:.80}"):
+                    return self._read_entry(entry, selection)
+            except (FileNotFoundError, CorruptData) as error:
+                if self._index.entries.get(key) is not entry:
+                    continue  # overwritten meanwhile
+                raise self._damaged(entry, error) from error
+
+    def _entry(self, key: str) -> Entry:
+        entry = self._index.entries.get(key)
+        if entry is None:
+            if self._damaged_digests and (reason := self._damaged_digests.get(key_digest(key))):
+                raise CorruptData(f"{key!r:.80} is damaged: {reason}. Store it again or delete it")
+            raise KeyNotFound(f"{key!r} is not in the cold store {self.path}")
+        if entry.damage:
+            raise CorruptData(f"{key!r:.80} is damaged: {entry.damage}. Store it again or delete it")
+        return entry
+
+    def _read_entry(self, entry: Entry, selection: Selection | None) -> Blob:
+        record = entry.record()
+        content = entry.content
+        if isinstance(content, InSegment):
+            return read_payload(content, record, selection)
+        if selection is not None:
+            return Blob(record, self._opened(content).read_part(selection))
+        file = ValueFile(container_of_suffix(content.suffix), self._folder.values / str(content), whole=True)
+        try:
+            return Blob(record, self._checked(file, content).read_all())
+        finally:
+            file.close()
+
+    def _opened(self, name: FileName) -> ValueFile:
+        """An open file for partial reads; the last few stay open, since these come in series."""
+        with self._opening:
+            file = self._open.get(name)
+            if file is not None:
+                self._open.move_to_end(name)
+                return file
+        file = ValueFile(container_of_suffix(name.suffix), self._folder.values / str(name), whole=False)
+        self._checked(file, name)
+        with self._opening:
+            self._open[name] = file
+            if len(self._open) > _OPEN_FILES:
+                self._open.popitem(last=False)
+        return file
+
+    def _checked(self, file: ValueFile, name: FileName) -> ValueFile:
+        if key_digest(file.record.key) != name.digest:
+            raise CorruptData(f"{name} holds another key than its name says: {file.record.key!r:.80}")
+        return file
+
+    def _damaged(self, entry: Entry, error: Exception) -> CorruptData:
+        where = ""
+        with self._commits.lock:
+            if self._index.entries.get(entry.key) is entry and not entry.damage:
+                if isinstance(entry.content, FileName):
+                    with self._opening:
+                        self._open.pop(entry.content, None)
+                    aside = self._folder.set_aside(entry.content)
+                    where = f"; its file is kept as {aside}"
+                else:
+                    where = f", in {entry.content.segment.path.name} at byte {entry.content.offset}"
+                entry.damage = f"{error}{where}"
+                self.damage.append(f"{entry.key!r:.80}: {entry.damage}")
+        return CorruptData(f"{entry.key!r:.80} is damaged: {error}{where}. Store it again or delete it")
+
+    # What is stored ----------------------------------------------------------------------------------
+
+    def record(self, key: str) -> Record | None:
+        self._check_usable()
+        entry = self._index.entries.get(key)
+        return None if entry is None else entry.record()
+
+    def stored_bytes(self, key: str) -> int:
+        entry = self._index.entries.get(key)
+        return 0 if entry is None else entry.nbytes
+
+    def keys(self, prefix: str = "") -> Iterator[str]:
+        self._check_usable()
+        with self._commits.lock:
+            names = list(self._index.entries)
+        return (key for key in names if key.startswith(prefix))
+
+    def records(self) -> Iterator[Record]:
+        self._check_usable()
+        with self._commits.lock:
+            entries = list(self._index.entries.values())
+        return (entry.record() for entry in entries)
+
+    def stored_as(self, key: str) -> str:
+        """The compression of a key's buffers. Raises `KeyNotFound`, `CorruptData`."""
+        content = self._entry(key).content
+        if isinstance(content, InSegment):
+            return content.compression
+        return self._opened(content).layout.compression
+
+    def __len__(self) -> int:
+        return len(self._index.entries)
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the files and frames that count. Overwritten small values take up to as much again,
+        or 48 MB, until they are compacted."""
+        return self._index.used_bytes
+
+    def close(self) -> None:
+        if self._closed:
+            return
+        with self._commits.lock, self._opening:
+            self._closed = True
+            for file in self._open.values():
+                file.close()
+            self._open.clear()
+            self._log.close()
+            if os.getpid() == self._process:
+                self._folder.close()
+
+    def _check_usable(self) -> None:
+        if self._closed:
+            raise Closed(f"the cold store in {self.path} is closed")
+        if os.getpid() != self._process:
+            raise Closed("the cold store belongs to the parent process: open one after forking")
+
+
+def _sketch(change: Change, generation: int, entry: Entry | None) -> Entry:
+    kept = change.kind is Kind.UPDATE and entry is not None
+    content_generation = entry.content_generation if kept and entry is not None else generation
+    return Entry(change.key, generation, FileName("", 0, ""), content_generation, 0, None, None, None)

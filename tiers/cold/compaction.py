@@ -1,0 +1,103 @@
+"""Compaction: takes what counts out of the oldest segments, and removes these."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .folder import FileName, Folder, sync_folder
+from .frames import Description, Frame, Kind
+from .index import Index, place_of
+from .log import SegmentLog
+from .segment import PayloadCheck, Segment
+
+Condition = Callable[[], bool]
+
+LEAST_DEAD_BYTES = 16 * 1024 * 1024
+"""Less than this is not worth the work."""
+
+_COPY_BYTES = 8 * 1024 * 1024
+
+
+def worth_compacting(log: SegmentLog) -> bool:
+    """Whether more than half of the segments' bytes no longer count."""
+    return log.dead_bytes > max(LEAST_DEAD_BYTES, log.live_bytes)
+
+
+def compact(
+    folder: Folder, log: SegmentLog, index: Index, is_whole: PayloadCheck, *, until: Condition
+) -> None:
+    """Take the oldest segments out of use, one by one, until the condition holds.
+
+    A crash in between leaves some frames twice, which recovery does not mind. Marks of deletion go with
+    their segment: what they delete was in this segment or an older one, all of which are gone by then,
+    or in a file, whose removal is made durable first.
+    """
+    last = log.active.number
+    if not log.active.nbytes:
+        last -= 1
+    else:
+        log.rotate()
+    while log.segments[0].number <= last and not until():
+        victim = log.segments[0]
+        _copy_live(victim, log, index, is_whole)
+        sync_folder(folder.values)
+        log.drop_oldest()
+
+
+def _copy_live(victim: Segment, log: SegmentLog, index: Index, is_whole: PayloadCheck) -> None:
+    frames: list[Frame] = []
+    payloads: list[list[memoryview]] = []
+    nbytes = 0
+    contents = victim.load(is_whole)
+    for frame in contents.frames:
+        copied = _live_copy(frame, victim, index)
+        if copied is None:
+            continue
+        payload = []
+        if copied.kind is Kind.PUT:
+            payload = [victim.read(frame.payload_offset, frame.payload_bytes)]
+        frames.append(copied)
+        payloads.append(payload)
+        nbytes += frame.end - frame.offset
+        if nbytes >= _COPY_BYTES:
+            _append(frames, payloads, log, index)
+            frames, payloads, nbytes = [], [], 0
+    _append(frames, payloads, log, index)
+
+
+def _live_copy(frame: Frame, victim: Segment, index: Index) -> Frame | None:
+    """The frame as it should be written again; None where it no longer counts."""
+    description = frame.description()
+    entry = index.entries.get(description.key)
+    if entry is None or frame.kind is Kind.DELETE:
+        return None
+    is_newest = entry.frame is not None and (entry.frame.segment, entry.frame.offset) == (
+        victim,
+        frame.offset,
+    )
+    if isinstance(entry.content, FileName):
+        return frame if is_newest else None
+    is_content = entry.content.segment is victim and entry.content.offset == frame.payload_offset
+    if not is_content:
+        return frame if is_newest else None
+    # Buffers and the newest record come together again.
+    merged = Description(description.key, entry.record().pack(), *description[2:])
+    return frame._replace(kind=Kind.PUT, generation=entry.generation, packed=merged.pack())
+
+
+def _append(frames: list[Frame], payloads: list[list[memoryview]], log: SegmentLog, index: Index) -> None:
+    if not frames:
+        return
+    placed = log.append(frames, payloads, sync=True)
+    segment = log.active
+    for frame in placed:
+        key = frame.description().key
+        entry = index.entries[key]
+        if frame.kind is Kind.PUT:
+            index.put(key, index.entry_of(frame, segment))
+        else:
+            moved = index.put(key, None)
+            assert moved is not None
+            moved.frame = place_of(frame, segment)
+            index.put(key, moved)
+        index.entries[key].damage = entry.damage

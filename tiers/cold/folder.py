@@ -1,0 +1,126 @@
+"""`Folder`: the directory of a cold store: its places, its lock, and durable changes to it."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+from ...errors import InvalidValue, LockHeld, PermissionRefused, StorageFull, Unavailable
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_VALUE_FILE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.([a-z0-9]{1,8})")
+_SEGMENT_FILE = re.compile(r"([0-9a-f]{16})\.segment")
+TEMPORARY = ".temporary"
+
+
+class FileName(NamedTuple):
+    """Name of a value's own file. The key is not part of it: keys are arbitrary text."""
+
+    digest: str
+    generation: int
+    suffix: str
+
+    def __str__(self) -> str:
+        return f"{self.digest}-{self.generation:016x}.{self.suffix}"
+
+
+def key_digest(key: str) -> str:
+    """What stands for a key in file names."""
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+@contextmanager
+def disk_errors(doing: str) -> Iterator[None]:
+    """Errors of the operating system as ours; a file that is not there is for the caller to explain."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StorageFull(
+                f"no room left while {doing}: {error}. Nothing was changed; free some space"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise PermissionRefused(f"not allowed while {doing}: {error}") from error
+        if type(error).__module__ == "builtins":
+            raise Unavailable(f"the disk failed while {doing}: {error}") from error
+        raise
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names in a folder durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Folder:
+    """One cold store's directory, locked for this process until `close`."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        self.values = self.path / "values"
+        self.segments = self.path / "segments"
+        self.quarantine = self.path / "quarantine"
+        with disk_errors(f"opening the cold store in {self.path}"):
+            if self.path.exists() and not self.path.is_dir():
+                raise InvalidValue(f"{self.path} is a file: a cold store needs a folder")
+            self._lock: int | None = self._locked()
+            for place in (self.values, self.segments, self.quarantine):
+                place.mkdir(mode=0o700, exist_ok=True)
+            for leftover in [*self.values.glob("*" + TEMPORARY), *self.segments.glob("*" + TEMPORARY)]:
+                leftover.unlink()
+            sync_folder(self.path)
+
+    def _locked(self) -> int:
+        if not self.path.exists():
+            self.path.mkdir(mode=0o700, parents=True)
+            sync_folder(self.path.parent)
+        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
+            os.close(descriptor)
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise
+            raise LockHeld(
+                f"{self.path} is in use by process {owner}: close that store first, or use another folder"
+            ) from error
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        return descriptor
+
+    def value_files(self, place: Path | None = None) -> Iterator[FileName]:
+        """The files that hold one value each."""
+        for name in os.listdir(place or self.values):
+            if match := _VALUE_FILE.fullmatch(name):
+                yield FileName(match[1], int(match[2], 16), match[3])
+
+    def segment_numbers(self) -> list[int]:
+        """The segments, oldest first."""
+        names = (_SEGMENT_FILE.fullmatch(name) for name in os.listdir(self.segments))
+        return sorted(int(match[1], 16) for match in names if match)
+
+    def set_aside(self, name: FileName) -> Path:
+        """Move a damaged file out of the way, where it can be looked at. Returns where it is."""
+        target = self.quarantine / str(name)
+        with suppress(FileNotFoundError):
+            os.replace(self.values / str(name), target)
+        return target
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None

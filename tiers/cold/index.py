@@ -1,0 +1,177 @@
+"""`Index`: which blob each key has, and where. Built again from frames and files at every start."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ...errors import CorruptData
+from ..record import Record
+from .folder import FileName
+from .frames import HEADER_BYTES, Frame, Kind, unpack_head
+from .segment import Segment
+
+
+class InSegment(NamedTuple):
+    """Buffers that are part of a frame."""
+
+    segment: Segment
+    offset: int
+    lengths: tuple[int, ...]
+    compression: str
+
+
+Content = InSegment | FileName
+
+
+class Place(NamedTuple):
+    """Where a frame is."""
+
+    segment: Segment
+    offset: int
+    head_bytes: int
+    nbytes: int
+
+
+@dataclass(slots=True)
+class Entry:
+    """What is stored under a key."""
+
+    key: str
+    generation: int
+    content: Content
+    content_generation: int
+    content_bytes: int
+    frame: Place | None
+    """The frame with the newest record; None for a file that no frame tells of."""
+    content_frame: Place | None
+    """The frame with the buffers, where that is another one."""
+    packed: bytes | None
+    """The newest record, or None where the index is kept on disk."""
+    damage: str = ""
+
+    def record(self) -> Record:
+        """The record; read from the segment where it is not in memory. Raises `CorruptData`."""
+        if self.packed is not None:
+            return Record.unpack(self.packed)
+        assert self.frame is not None
+        head = self.frame.segment.read(self.frame.offset, self.frame.head_bytes)
+        frame = unpack_head(head, 0)
+        if frame is None:
+            raise CorruptData(f"the record of {self.key!r:.80} in {self.frame.segment.path.name} is damaged")
+        return Record.unpack(frame.description().record)
+
+    def frames(self) -> Iterator[Place]:
+        """The frames that keep this entry alive."""
+        if self.frame is not None:
+            yield self.frame
+        if self.content_frame is not None:
+            yield self.content_frame
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes on the disk."""
+        return self.content_bytes + sum(place.nbytes for place in self.frames())
+
+
+class Index:
+    """Entries by key, and the bytes that they take. Mutated under the store's write lock; single
+    look-ups need no lock."""
+
+    def __init__(self, *, in_memory: bool) -> None:
+        self.in_memory = in_memory
+        self.entries: dict[str, Entry] = {}
+        self.used_bytes = 0
+
+    def put(self, key: str, entry: Entry | None) -> Entry | None:
+        """Set or forget the entry of a key; returns the one that was there."""
+        old = self.entries.get(key)
+        if old is not None:
+            self.used_bytes -= old.nbytes
+            for place in old.frames():
+                place.segment.live_bytes -= place.nbytes
+        if entry is None:
+            self.entries.pop(key, None)
+        else:
+            self.used_bytes += entry.nbytes
+            for place in entry.frames():
+                place.segment.live_bytes += place.nbytes
+            self.entries[key] = entry
+        return old
+
+    def entry_of(self, frame: Frame, segment: Segment, content_bytes: int = 0, digest: str = "") -> Entry:
+        """The entry that a PUT or FILE frame makes; `content_bytes` is the size of the file."""
+        key, record, lengths, compression, suffix = frame.description()
+        content: Content
+        if frame.kind is Kind.PUT:
+            content = InSegment(segment, frame.payload_offset, lengths, compression)
+        else:
+            content = FileName(digest, frame.generation, suffix)
+        packed = record if self.in_memory else None
+        return Entry(
+            key,
+            frame.generation,
+            content,
+            frame.generation,
+            content_bytes,
+            place_of(frame, segment),
+            None,
+            packed,
+        )
+
+    def updated(self, entry: Entry, frame: Frame, segment: Segment, record: bytes) -> Entry:
+        """The entry after an UPDATE frame."""
+        content_frame = entry.frame if entry.content_frame is None else entry.content_frame
+        if isinstance(entry.content, FileName):
+            content_frame = None  # of which the file itself tells as well
+        return Entry(
+            entry.key,
+            frame.generation,
+            entry.content,
+            entry.content_generation,
+            entry.content_bytes,
+            place_of(frame, segment),
+            content_frame,
+            record if self.in_memory else None,
+            entry.damage,
+        )
+
+
+def place_of(frame: Frame, segment: Segment) -> Place:
+    """Where a frame is, once it has been written to a segment."""
+    return Place(segment, frame.offset, HEADER_BYTES + len(frame.packed), frame.end - frame.offset)
+
+
+class Found(NamedTuple):
+    """A frame and the segment that it was found in."""
+
+    frame: Frame
+    segment: Segment
+
+
+class Newest(NamedTuple):
+    """Of one key, the newest frames of each sort."""
+
+    content: Found | None
+    update: Found | None
+    deleted: int
+
+
+def newest_frames(found: Iterable[Found]) -> dict[str, Newest]:
+    """For each key what counts. The order of the frames does not matter, and repetitions do not."""
+    newest: dict[str, Newest] = {}
+    nothing = Newest(None, None, -1)
+    for each in found:
+        frame = each.frame
+        key = frame.description().key
+        content, update, deleted = newest.get(key, nothing)
+        if frame.kind is Kind.DELETE:
+            deleted = max(deleted, frame.generation)
+        elif frame.kind is Kind.UPDATE:
+            if update is None or update.frame.generation < frame.generation:
+                update = each
+        elif content is None or content.frame.generation < frame.generation:
+            content = each
+        newest[key] = Newest(content, update, deleted)
+    return newest

@@ -1,0 +1,82 @@
+"""`SegmentLog`: the segments of a store, the last of which grows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .folder import Folder, sync_folder
+from .frames import Frame
+from .index import Found
+from .segment import PayloadCheck, Segment
+
+SEGMENT_BYTES = 32 * 1024 * 1024
+"""A segment that has reached this size is followed by a new one."""
+
+
+class SegmentLog:
+    """Not thread-safe: the store's write lock guards it."""
+
+    def __init__(self, folder: Folder, is_whole: PayloadCheck) -> None:
+        self._folder = folder
+        self.segments: list[Segment] = []
+        self.damage: list[str] = []
+        self.found: list[Found] = []
+        """The frames that were there at the start; taken by the store."""
+        last_is_sound = False
+        for number in folder.segment_numbers():
+            segment = Segment(folder.segments, number)
+            self.segments.append(segment)
+            contents = segment.load(is_whole)
+            self.found += [Found(frame, segment) for frame in (*contents.frames, *contents.lost)]
+            self.damage += [f"{segment.path.name}: {what}" for what in contents.damage]
+            last_is_sound = not contents.damage
+        if not last_is_sound:  # what was cut off may not be overwritten by something else
+            self.rotate()
+
+    @property
+    def active(self) -> Segment:
+        """The segment that grows."""
+        return self.segments[-1]
+
+    def rotate(self) -> None:
+        """Start a new segment."""
+        number = self.segments[-1].number + 1 if self.segments else 1
+        self.segments.append(Segment(self._folder.segments, number, create=True))
+
+    def append(
+        self, frames: Sequence[Frame], payloads: Sequence[Sequence[memoryview]], *, sync: bool
+    ) -> list[Frame]:
+        """Write frames, durably with `sync`; returns them with segment and offset filled in. On an error
+        nothing was written."""
+        if self.active.nbytes >= SEGMENT_BYTES:
+            self.rotate()
+        segment = self.active
+        placed = []
+        at = segment.nbytes
+        for frame in frames:
+            frame = frame._replace(segment=segment.number, offset=at)
+            placed.append(frame)
+            at = frame.end
+        segment.append(placed, payloads, sync=sync)
+        return placed
+
+    @property
+    def dead_bytes(self) -> int:
+        """Bytes that compaction could free."""
+        return sum(segment.nbytes - segment.live_bytes for segment in self.segments)
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of the frames that count."""
+        return sum(segment.live_bytes for segment in self.segments)
+
+    def drop_oldest(self) -> None:
+        """Remove the oldest segment, whose frames no longer count."""
+        segment = self.segments.pop(0)
+        segment.remove()
+        sync_folder(self._folder.segments)
+
+    def close(self) -> None:
+        """Make everything durable and close the files."""
+        for segment in self.segments:
+            segment.close()
