@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from typing import TypeVar
 
-from memories.tiers.glacier.objects import Attempt, Condition, Fetched, Listed, ObjectStore, PartSource
+from memories.tiers.glacier.objects import Attempt, Condition, Fetched, Listed, ObjectStore, Part, PartSource
 
 T = TypeVar("T")
 
@@ -39,8 +39,8 @@ class FaultyObjects(ObjectStore):
     def read_into(self, name: str, start: int, into: memoryview) -> None:
         self._around("read_into", name, lambda: self.inner.read_into(name, start, into))
 
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
-        return self._around("put", name, lambda: self.inner.put(name, data, condition))
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
+        return self._around("put", name, lambda: self.inner.put(name, part, condition))
 
     def upload(
         self, name: str, parts: PartSource, *, workers: Executor, window: int, attempt: Attempt

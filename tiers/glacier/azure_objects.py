@@ -17,7 +17,7 @@ from ...errors import (
     StorageFull,
     Unavailable,
 )
-from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, PartSource
+from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, Part, PartSource
 
 _CODE = re.compile(r"<Code>(\w+)</Code>")
 _STATUS = re.compile(r"status code: (\d+)")
@@ -55,14 +55,14 @@ class AzureObjects(ObjectStore):
             )
         into[:] = data
 
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
         import obstore
 
         mode: Any = "overwrite"
         if condition is not None:
             mode = {"e_tag": condition.tag} if condition.tag else "create"
         with self._translated(f"writing {name}"):
-            result = obstore.put(self._store, name, data, mode=mode, use_multipart=False)
+            result = obstore.put(self._store, name, b"".join(part), mode=mode, use_multipart=False)
             return str(result["e_tag"])
 
     def upload(

@@ -75,12 +75,12 @@ class GCSObjects(ObjectStore):
                 f"{into.nbytes - sink.filled} bytes early"
             )
 
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
         match = None if condition is None else int(condition.tag or 0)
         blob = self._bucket.blob(name)
         with self._translated(f"writing {name}"):
             blob.upload_from_string(
-                data,
+                b"".join(part),
                 content_type="application/octet-stream",
                 if_generation_match=match,
                 retry=None,

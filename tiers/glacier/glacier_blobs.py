@@ -208,9 +208,9 @@ class GlacierBlobs(BlobStore):
         if not body_id:
             payload = b"".join(view for part in writer.parts(max(stream.nbytes, 1)) for view in part)
         elif stream.nbytes <= self._options.multipart_bytes:
-            data = b"".join(view for part in writer.parts(stream.nbytes) for view in part)
+            whole = [view for part in writer.parts(stream.nbytes) for view in part]
             body_name = self._body_name(name, body_id)
-            self._retry.call(lambda: self._store.put(body_name, data, None), f"writing {body_name}")
+            self._retry.call(lambda: self._store.put(body_name, whole, None), f"writing {body_name}")
         else:
             # At most 10,000 parts to an upload: the part grows with the object.
             part_bytes = max(self._options.part_bytes, -(-stream.nbytes // 9_000))
@@ -232,7 +232,7 @@ class GlacierBlobs(BlobStore):
             nonlocal attempts
             attempts += 1
             try:
-                self._store.put(self._heads + name, data, condition)
+                self._store.put(self._heads + name, [memoryview(data)], condition)
             except ConflictingWrite:
                 # An earlier attempt whose reply was lost may have been the one that got in our way.
                 if attempts == 1 or not self._holds(name, data):

@@ -20,7 +20,7 @@ from ...errors import (
     StorageFull,
     Unavailable,
 )
-from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, PartSource
+from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, Part, PartSource
 
 _TEMPORARY = ".unfinished"
 
@@ -54,9 +54,10 @@ class LocalObjects(ObjectStore):
         with self._translated("reading"), self._opened(name) as descriptor:
             self._fill(descriptor, start, into, name)
 
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
         with self._translated("writing"), self._temporary() as (temporary, descriptor):
-            _write_all(descriptor, memoryview(data))
+            for view in part:
+                _write_all(descriptor, view)
             os.fsync(descriptor)
             tag = _tag(os.fstat(descriptor))
             with self._exclusive():

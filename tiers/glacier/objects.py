@@ -7,19 +7,58 @@ by itself, so that one deadline governs. All are thread-safe.
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
 Part = list[memoryview]
-"""The bytes of one part of an upload, as views that are joined in order."""
+"""The bytes of an object or of one part of it, as views that are joined in order."""
 
 PartSource = Callable[[], Iterator[Part]]
 """Starts the parts from the first one; called again when a provider must begin an upload anew."""
+
+
+class PartReader(io.RawIOBase):
+    """A part as a file, for clients that read what they send: views of it, never a copy."""
+
+    def __init__(self, part: Part) -> None:
+        self._part = part
+        self._size = sum(view.nbytes for view in part)
+        self._position = 0
+
+    def __len__(self) -> int:
+        return self._size
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> Any:
+        """The next bytes, as a view; fewer than `size` where a view of the part ends."""
+        start = 0
+        for view in self._part:
+            within = self._position - start
+            if within < view.nbytes:
+                piece = view[within:] if size is None or size < 0 else view[within : within + size]
+                self._position += piece.nbytes
+                return piece
+            start += view.nbytes
+        return b""
 
 
 class ObjectGone(LookupError):
@@ -80,8 +119,8 @@ class ObjectStore(ABC):
         `Unavailable` if only the answer is."""
 
     @abstractmethod
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
-        """Write a small object and return its tag. Raises `ConflictingWrite` if the condition fails."""
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
+        """Write an object by one request; its tag. Raises `ConflictingWrite` if the condition fails."""
 
     @abstractmethod
     def upload(

@@ -53,7 +53,9 @@ class BlockFetcher:
 
     def _pieces(self, reader: BlockReader, span: Span) -> Iterator[Span]:
         first, last, into = span
-        step = max(self._part_bytes // reader.table.block_bytes, 1)
+        # What is opened or decompressed is held twice for a moment: smaller pieces keep that small.
+        piece_bytes = self._part_bytes if reader.is_plain else self._part_bytes // 4
+        step = max(piece_bytes // reader.table.block_bytes, 1)
         base = reader.plain_span(first, last)[0]
         for number in range(first, last, step):
             end = min(number + step, last)

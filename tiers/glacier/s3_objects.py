@@ -22,7 +22,17 @@ from ...errors import (
     Unavailable,
 )
 from .crew import settle
-from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, Part, PartSource
+from .objects import (
+    Attempt,
+    Condition,
+    Fetched,
+    Listed,
+    ObjectGone,
+    ObjectStore,
+    Part,
+    PartReader,
+    PartSource,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +105,14 @@ class S3Objects(ObjectStore):
                     )
                 self._fill(body, into, name)
 
-    def put(self, name: str, data: bytes, condition: Condition | None) -> str:
+    def put(self, name: str, part: Part, condition: Condition | None) -> str:
         arguments = dict(self._put_arguments)
         if condition is not None:
             arguments.update({"IfMatch": condition.tag} if condition.tag else {"IfNoneMatch": "*"})
         with self._translated(f"writing {name}", conditional=condition is not None):
-            answer = self._client.put_object(Bucket=self._bucket, Key=name, Body=data, **arguments)
+            answer = self._client.put_object(
+                Bucket=self._bucket, Key=name, Body=PartReader(part), **arguments
+            )
             return str(answer["ETag"])
 
     def upload(
@@ -196,12 +208,14 @@ class S3Objects(ObjectStore):
             return str(answer["UploadId"])
 
     def _send(self, name: str, upload_id: str, number: int, part: Part, attempt: Attempt) -> str:
-        data = b"".join(part)
-
         def send() -> str:
             with self._translated(f"uploading part {number} of {name}"):
                 answer = self._client.upload_part(
-                    Bucket=self._bucket, Key=name, UploadId=upload_id, PartNumber=number, Body=data
+                    Bucket=self._bucket,
+                    Key=name,
+                    UploadId=upload_id,
+                    PartNumber=number,
+                    Body=PartReader(part),
                 )
                 return str(answer["ETag"])
 
