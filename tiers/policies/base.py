@@ -28,6 +28,7 @@ class EvictionPolicy(ABC):
         self.leaving_bytes = 0
         self._sizes: dict[str, int] = {}
         self._leaving: set[str] = set()
+        self._kept: dict[str, None] = {}  # their move failed: out of the order, first to be named
 
     def __len__(self) -> int:
         return len(self._sizes)
@@ -60,9 +61,7 @@ class EvictionPolicy(ABC):
             self.used_bytes += nbytes
             self._enter(key, nbytes)
             return
-        if key in self._leaving:
-            self._stop_leaving(key)
-            self._return(key, old)
+        self._put_back(key, old)
         if old != nbytes:
             self._sizes[key] = nbytes
             self.used_bytes += nbytes - old
@@ -74,9 +73,7 @@ class EvictionPolicy(ABC):
         nbytes = self._sizes.get(key)
         if nbytes is None:
             return
-        if key in self._leaving:
-            self._stop_leaving(key)
-            self._return(key, nbytes)
+        self._put_back(key, nbytes)
         self._use(key, nbytes)
 
     def on_remove(self, key: str) -> None:
@@ -87,6 +84,8 @@ class EvictionPolicy(ABC):
         evicted = key in self._leaving
         if evicted:
             self._stop_leaving(key)
+        elif key in self._kept:
+            del self._kept[key]
         else:
             self._pull(key, nbytes)
         self._left(key, nbytes, evicted=evicted)
@@ -97,7 +96,7 @@ class EvictionPolicy(ABC):
         """A leaving key stays, because its move failed; it is the first to be named again."""
         if key in self._leaving:
             self._stop_leaving(key)
-            self._return(key, self._sizes[key])
+            self._kept[key] = None
 
     def victims(self, bytes_needed: int, now_s: float = 0.0) -> list[str]:
         """The least valuable keys whose bytes together are at least ``bytes_needed``, or all there are.
@@ -107,7 +106,7 @@ class EvictionPolicy(ABC):
         named: list[str] = []
         found = 0
         while found < bytes_needed:
-            key = self._pop()
+            key = self._kept.popitem()[0] if self._kept else self._pop()
             if key is None:
                 break
             self._start_leaving(key)
@@ -117,13 +116,27 @@ class EvictionPolicy(ABC):
 
     def take(self, key: str) -> None:
         """Let a key leave that somebody else has chosen, as if `victims` had named it."""
-        if key in self._sizes and key not in self._leaving:
+        if key not in self._sizes or key in self._leaving:
+            return
+        if key in self._kept:
+            del self._kept[key]
+        else:
             self._pull(key, self._sizes[key])
-            self._start_leaving(key)
+        self._start_leaving(key)
 
     def _start_leaving(self, key: str) -> None:
         self._leaving.add(key)
         self.leaving_bytes += self._sizes[key]
+
+    def _put_back(self, key: str, nbytes: int) -> None:
+        """A key that is in use is neither leaving nor the next to leave."""
+        if key in self._leaving:
+            self._stop_leaving(key)
+        elif key in self._kept:
+            del self._kept[key]
+        else:
+            return
+        self._return(key, nbytes)
 
     def _stop_leaving(self, key: str) -> None:
         self._leaving.discard(key)
@@ -147,7 +160,7 @@ class EvictionPolicy(ABC):
 
     @abstractmethod
     def _return(self, key: str, nbytes: int) -> None:
-        """Put a key that was popped or pulled back, as the next to be popped."""
+        """Put a key that was popped or pulled back into the order; a use of it follows."""
 
     def _left(self, key: str, nbytes: int, *, evicted: bool) -> None:  # noqa: B027 - some remember nothing
         """A popped or pulled key is gone for good; ``evicted``: because it was worth little."""
