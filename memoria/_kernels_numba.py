@@ -39,19 +39,21 @@ def strongest(
         source = sources[number]
         begin = start[source]
         end = begin + length[source]
-        most = 0
+        most = 1
         ties = 0
         lowest = np.int64(-1)
         for entry in range(begin, end):
+            count = counts[entry]
+            if count < most:  # most entries: they cost one load
+                continue
             target = np.int64(targets[entry])
             if free[target] == 0:
                 continue
-            count = counts[entry]
             if count > most:
                 most = count
                 ties = 1
                 lowest = target
-            elif count == most:
+            else:
                 ties += 1
                 if lowest < 0 or target < lowest:
                     lowest = target
@@ -128,18 +130,18 @@ def repack(
     targets: IntArray,
     counts: IntArray,
     new_of_old: LongArray,
-    new_targets: IntArray,
-    new_counts: IntArray,
+    by_start: LongArray,
 ) -> int:
     used = 0
-    for node in range(len(start)):
+    for place in range(len(by_start)):
+        node = by_start[place]
         begin = start[node]
         first = used
         for entry in range(begin, begin + length[node]):
             target = new_of_old[targets[entry]]
             if target >= 0:
-                new_targets[used] = target
-                new_counts[used] = counts[entry]
+                targets[used] = target
+                counts[used] = counts[entry]
                 used += 1
         start[node] = first
         length[node] = used - first

@@ -103,25 +103,26 @@ def repack(
     targets: IntArray,
     counts: IntArray,
     new_of_old: LongArray,
-    new_targets: IntArray,
-    new_counts: IntArray,
+    by_start: LongArray,
 ) -> int:
     used = 0
-    ends = np.cumsum(length, dtype=np.int64)
-    node = 0
-    while node < len(start):
-        done = int(ends[node - 1]) if node else 0
-        until = max(node + 1, int(np.searchsorted(ends, done + _REPACK_ENTRIES, side="right")))
-        entry, owner = _entries_of(start[node:until], length[node:until].astype(np.int64))
+    ends = np.cumsum(length[by_start], dtype=np.int64)
+    place = 0
+    while place < len(by_start):
+        done = int(ends[place - 1]) if place else 0
+        until = max(place + 1, int(np.searchsorted(ends, done + _REPACK_ENTRIES, side="right")))
+        nodes = by_start[place:until]
+        entry, owner = _entries_of(start[nodes], length[nodes].astype(np.int64))
         target = new_of_old[targets[entry]]
         stays = target >= 0
-        kept = np.bincount(owner[stays], minlength=until - node)
+        kept = np.bincount(owner[stays], minlength=len(nodes))
         moved = int(kept.sum())
-        new_targets[used : used + moved] = target[stays]
-        new_counts[used : used + moved] = counts[entry[stays]]
-        start[node:until] = used + np.cumsum(kept) - kept
-        length[node:until] = kept
-        room[node:until] = kept
+        count = counts[entry[stays]]
+        targets[used : used + moved] = target[stays]
+        counts[used : used + moved] = count
+        start[nodes] = used + np.cumsum(kept) - kept
+        length[nodes] = kept
+        room[nodes] = kept
         used += moved
-        node = until
+        place = until
     return used

@@ -388,12 +388,12 @@ class Engrams:
             raise InvalidArgument("lifespan_delta is complex; give real numbers")
         delta = delta.detach().to(self._device, torch.float32)
         checks.all_finite("lifespan_delta", delta)
-        real = torch.from_numpy(places >= 0).to(self._device)
-        target = torch.from_numpy(np.maximum(places, 0)).to(self._device)
-        extended = self._lifespan
-        if places.size:
-            gain = torch.zeros_like(extended).scatter_add_(1, target, torch.where(real, delta, 0.0))
-            extended += torch.where(self._types == EngramType.NULL.value, 0.0, gain)
+        types = self.host_types()
+        rows, which = np.nonzero(places >= 0)
+        columns = places[rows, which]
+        real = types[rows, columns] != EngramType.NULL.value
+        who = tuple(torch.from_numpy(part[real]).to(self._device) for part in (rows, which, columns))
+        self._lifespan.index_put_((who[0], who[2]), delta[who[0], who[1]], accumulate=True)
 
     @without_autograd
     def decrease_lifespan(self) -> None:
@@ -439,10 +439,18 @@ class Engrams:
         """The slot of each engram, ascending in a row; -1 in padding."""
         return self._slots
 
+    def columns_of(self, rows: LongArray, slots: LongArray) -> LongArray:
+        """The columns at which slots [n] of rows [n] stand."""
+        keys = self._slots
+        if self.batch_size > 1:  # slots ascend in a row; made to ascend over all rows
+            keys = keys + np.arange(self.batch_size)[:, None] * self._store.slot_count
+            slots = slots + rows * self._store.slot_count
+        return np.searchsorted(keys.reshape(-1), slots) - rows * self.memory_length
+
     def host_types(self) -> npt.NDArray[np.uint8]:
         """`engrams_types` on the host (shares memory on the CPU); NULL wherever there is no slot."""
         types: npt.NDArray[np.uint8] = self._types.cpu().numpy()
-        if (self._slots < 0).any():
+        if self.batch_size > 1 and (self._slots < 0).any():
             types = np.where(self._slots < 0, np.uint8(EngramType.NULL.value), types)
         return types
 

@@ -20,6 +20,7 @@ _FIRST_POOL_ENTRIES = 4096
 _FIRST_NODES = 256
 _GROWTH = 1.5
 _GARBAGE_WORTH_REPACKING = 0.2
+_WASTED_POOL = 4
 _NO_DRAWS: FloatArray = np.zeros(0)
 
 
@@ -134,7 +135,9 @@ class CofiringGraph:
 
     def renumber(self, new_of_old: LongArray, number: int) -> None:
         """Gives nodes new, denser numbers (-1: gone); keeps their order, and the order within lists."""
-        self._repack(new_of_old, spare=0)
+        self._repack(new_of_old)
+        if self._used * _WASTED_POOL < len(self._targets):
+            self._resize_pool(max(_FIRST_POOL_ENTRIES, int(self._used * _GROWTH)))
         stays = np.flatnonzero(new_of_old >= 0)
         capacity = max(_FIRST_NODES, int(number * 1.125))
         self._start = _gathered(self._start, stays, capacity)
@@ -175,36 +178,34 @@ class CofiringGraph:
         needed = self._used + entries
         if needed <= len(self._targets):
             return
-        garbage = self._used - int(self._room[: self._nodes].sum(dtype=np.int64))
+        garbage = self._used - int(self._length[: self._nodes].sum(dtype=np.int64))
         if garbage > self._used * _GARBAGE_WORTH_REPACKING:
             alive = self._alive[: self._nodes] != 0
-            self._repack(np.where(alive, np.arange(self._nodes), -1), spare=if_repacked)
-            return
-        capacity = max(needed, int(len(self._targets) * _GROWTH))
-        for name in ("_targets", "_counts"):  # one after the other, so that only one is held twice
-            grown = np.empty(capacity, dtype=np.int32)
-            grown[: self._used] = getattr(self, name)[: self._used]
-            setattr(self, name, grown)
+            self._repack(np.where(alive, np.arange(self._nodes), -1))
+            needed = self._used + if_repacked
+            if needed <= len(self._targets):
+                return
+        self._resize_pool(max(needed, int(len(self._targets) * _GROWTH)))
 
-    def _repack(self, new_of_old: LongArray, spare: int) -> None:
+    def _resize_pool(self, capacity: int) -> None:
+        for name in ("_targets", "_counts"):  # one after the other, so that only one is held twice
+            resized = np.empty(capacity, dtype=np.int32)
+            resized[: self._used] = getattr(self, name)[: self._used]
+            setattr(self, name, resized)
+
+    def _repack(self, new_of_old: LongArray) -> None:
         n = self._nodes
-        live = int(self._length[:n].sum(dtype=np.int64))
-        capacity = max(_FIRST_POOL_ENTRIES, int(live * 1.25) + spare)
-        new_targets, new_counts = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
-        kernels = kernels_for(self._used)
         self._used = int(
-            kernels.repack(
+            kernels_for(self._used).repack(
                 self._start[:n],
                 self._length[:n],
                 self._room[:n],
                 self._targets,
                 self._counts,
                 new_of_old,
-                new_targets,
-                new_counts,
+                np.argsort(self._start[:n], kind="stable"),
             )
         )
-        self._targets, self._counts = new_targets, new_counts
 
 
 _Scalar = TypeVar("_Scalar", bound=np.generic)

@@ -73,12 +73,12 @@ class Kernels(Protocol):
         targets: IntArray,
         counts: IntArray,
         new_of_old: LongArray,
-        new_targets: IntArray,
-        new_counts: IntArray,
+        by_start: LongArray,
     ) -> int:
-        """Copies all lists, without entries whose node is gone, densely into a new pool.
+        """Moves all lists to the front of the pool, in place, without entries whose node is gone.
 
-        Changes start, length and room in place (still by old slot) and returns the new end.
+        `by_start` are the nodes in the order of their lists in the pool: nothing that is still to be
+        read is overwritten. Changes start, length and room (still by old slot); returns the new end.
         """
         ...
 

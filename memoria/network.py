@@ -187,12 +187,15 @@ class Memoria:
     def _promote(self) -> None:
         """Working engrams become short-term, and the oldest beyond the capacity long-term."""
         engrams = self.engrams
-        types = engrams.host_types().copy()
-        types[types == EngramType.WORKING.value] = EngramType.SHORTTERM.value
-        shortterm = types == EngramType.SHORTTERM.value
-        newest_first = np.cumsum(shortterm[:, ::-1], axis=1, dtype=np.int64)[:, ::-1]
-        types[shortterm & (newest_first > self.stm_capacity)] = EngramType.LONGTERM.value
-        engrams.engrams_types = torch.from_numpy(types)
+        types = engrams.host_types()
+        recent = (types == EngramType.WORKING.value) | (types == EngramType.SHORTTERM.value)
+        rows, columns = np.nonzero(recent)
+        newer_or_same = np.searchsorted(rows, rows, side="right") - np.arange(len(rows))
+        kinds = np.where(
+            newer_or_same > self.stm_capacity, EngramType.LONGTERM.value, EngramType.SHORTTERM.value
+        ).astype(np.uint8)
+        where = tuple(torch.from_numpy(part).to(engrams.device) for part in (rows, columns))
+        engrams.engrams_types[where] = torch.from_numpy(kinds).to(engrams.device)
 
     def _record(
         self,

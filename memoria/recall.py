@@ -98,10 +98,9 @@ def _longterm_candidates(
 ) -> tuple[LongArray, LongArray]:
     """Rows and columns of the engrams that compete for the final places."""
     slots = engrams.slots
-    longterm_rows, longterm_columns = np.nonzero(types == EngramType.LONGTERM.value)
-    longterm_slots = slots[longterm_rows, longterm_columns]
-    search = LongtermSearch(engrams.store.graph, longterm_slots, longterm_rows, len(types))
-    has_longterm = search.longterm_count > 0
+    longterm = types == EngramType.LONGTERM.value
+    longterm_count = longterm.sum(axis=1)
+    has_longterm = longterm_count > 0
 
     starting = kept & has_longterm[choice.rows]
     sources = slots[choice.rows, choice.columns][starting]
@@ -116,10 +115,9 @@ def _longterm_candidates(
     rows, columns = np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
     if len(sources):
         draws = None if draw is None else draw(len(sources))
+        search = LongtermSearch(engrams.store.graph, slots[longterm], longterm_count)
         found = search.run(sources, source_rows, settings.ltm_search_depth, draws)
-        column_of_slot = np.zeros(engrams.store.slot_count, dtype=np.int64)
-        column_of_slot[longterm_slots] = longterm_columns
-        rows, columns = found.rows, column_of_slot[found.slots]
+        rows, columns = found.rows, engrams.columns_of(found.rows, found.slots)
         if settings.reference_extras:
             exhausted = np.flatnonzero(found.exhausted)
             rows = np.concatenate([rows, exhausted])

@@ -23,22 +23,18 @@ class Found:
 class LongtermSearch:
     """One search of all rows. A slot stands in one row only, so rows cannot meet.
 
-    `slots` are the long-term engrams, ascending, one row after the other; `rows` says whose each is.
+    `slots` are the long-term engrams, ascending, one row after the other; `counts` says how many each
+    row has.
     """
 
-    def __init__(self, graph: CofiringGraph, slots: LongArray, rows: LongArray, batch_size: int) -> None:
+    def __init__(self, graph: CofiringGraph, slots: LongArray, counts: LongArray) -> None:
         self._graph = graph
         self._slots = slots
-        self._count = np.bincount(rows, minlength=batch_size)
-        self._first = np.cumsum(self._count) - self._count
+        self._count = counts
+        self._first = np.cumsum(counts) - counts
         self._free: FlagArray = np.zeros(graph.node_count, dtype=np.uint8)
         self._free[slots] = 1
-        self._found_count = np.zeros(batch_size, dtype=np.int64)
-
-    @property
-    def longterm_count(self) -> LongArray:
-        """How many long-term engrams each row has."""
-        return self._count
+        self._found_count = np.zeros(len(counts), dtype=np.int64)
 
     def run(self, sources: LongArray, rows: LongArray, depth: int, draws: FloatArray | None) -> Found:
         """Starts from the long-term engram that each source fired with most, then steps `depth` times.

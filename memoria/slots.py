@@ -16,6 +16,11 @@ from .packing import BoolArray
 
 _GROWTH = 1.5
 _FEW_DEAD_SLOTS = 1024
+_SQUEEZE_VECTORS = 4096
+_WASTED_VECTORS = 4
+_CHUNK_ELEMENTS = {"cpu": (1 << 15) - 1}
+"""Elements of one tensor operation. On the CPU just too few for torch to start its threads: waking them
+costs more than they bring here, and far more where other processes want the same cores."""
 _DEAD_SHARE_WORTH_SQUEEZING = 1 / 3
 
 
@@ -85,9 +90,13 @@ class SlotStore:
         new_of_old = np.full(self.slot_count, -1, dtype=np.int64)
         old = np.sort(in_use[in_use >= 0])
         new_of_old[old] = np.arange(len(old))
-        squeezed = torch.empty(int(len(old) * 1.125), self.hidden_dim, device=self.device)
-        torch.index_select(self._vectors, 0, self._on_device(old), out=squeezed[: len(old)])
-        self._vectors = squeezed
+        # In place: vectors only move to the front, so that a part that was read may be overwritten.
+        for begin in range(0, len(old), _SQUEEZE_VECTORS):
+            part = old[begin : begin + _SQUEEZE_VECTORS]
+            moved = self._vectors.index_select(0, self._on_device(part))
+            self._vectors[begin : begin + len(part)] = moved
+        if len(old) * _WASTED_VECTORS < len(self._vectors):
+            self._vectors = self._vectors[: len(old)].clone()
         self.graph.renumber(new_of_old, len(old))
         self._dead = 0
         return np.where(in_use >= 0, new_of_old[in_use], -1)
@@ -101,7 +110,7 @@ class SlotStore:
         pair does not depend on which others are asked for.
         """
         result = torch.empty(len(slots), dtype=torch.float64, device=self.device)
-        chunk = max(1, (1 << 20) // self.hidden_dim)
+        chunk = max(1, _CHUNK_ELEMENTS.get(self.device.type, 1 << 20) // self.hidden_dim)
         for begin in range(0, len(slots), chunk):
             part = slice(begin, begin + chunk)
             difference = self.read(slots[part]).double()
