@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from .errors import InvalidState
 from .kernels import FloatArray
 
 
@@ -16,6 +17,7 @@ class Draws:
 
     def __init__(self, generator: torch.Generator | None) -> None:
         self._generator = generator
+        self._given = generator is not None
 
     def uniform(self, number: int) -> FloatArray:
         """`number` values of [0, 1), float64."""
@@ -35,7 +37,18 @@ class Draws:
         return self._generator.get_state()
 
     def set_state(self, state: torch.Tensor) -> None:
-        if state.numel():
-            if self._generator is None:
-                self._generator = torch.Generator()
-            self._generator.set_state(state)
+        """Goes on from `state`.
+
+        Raises:
+            InvalidState: it is no state of a generator on this device.
+        """
+        if not state.numel():
+            if not self._given:
+                self._generator = None
+            return
+        generator = self._generator or torch.Generator()
+        try:
+            generator.set_state(state)
+        except RuntimeError as error:
+            raise InvalidState(f"'generator' of the state cannot be used: {error}") from error
+        self._generator = generator

@@ -96,6 +96,36 @@ class Engrams:
         """No rows at all; takes the batch and hidden size of the first engrams that are added."""
         return cls(torch.empty(0, 0, 0), track_age=track_age, track_engram_id=track_engram_id)
 
+    @classmethod
+    @without_autograd
+    def restored(
+        cls,
+        data: torch.Tensor,
+        fields: dict[str, torch.Tensor],
+        fire_counts: IntArray,
+        link_numbers: LongArray,
+        link_targets: LongArray,
+        link_counts: IntArray,
+    ) -> Engrams:
+        """Engrams from their parts: `link_numbers` [B, M] of the links belong to each engram.
+
+        Checked by the caller. Links keep their order.
+        """
+        engrams = cls(
+            data,
+            engrams_types=fields["engrams_types"],
+            lifespan=fields["lifespan"],
+            age=fields.get("age"),
+            engram_ids=fields.get("engram_ids"),
+            track_age="age" in fields,
+            track_engram_id="engram_ids" in fields,
+        )
+        graph, slots = engrams._store.graph, engrams._slots
+        rows = np.repeat(np.arange(slots.size) // max(1, slots.shape[1]), link_numbers.reshape(-1))
+        graph.set_fire_counts(slots.reshape(-1), fire_counts.reshape(-1))
+        graph.set_edges(slots.reshape(-1), link_numbers.reshape(-1), slots[rows, link_targets], link_counts)
+        return engrams
+
     # -- shape ---------------------------------------------------------------------------------------
 
     @property

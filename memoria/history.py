@@ -177,16 +177,9 @@ class HistoryManager:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the record as JSON; an existing file is replaced in one step."""
-        content = {
-            "format": _FORMAT,
-            "summaries": [_summary_to_json(summary) for summary in self.summaries],
-            "firings": [
-                [[f.engram_id, f.lifespan_gain] for f in firings] for firings in self.firings_per_time
-            ],
-        }
         partial = Path(f"{os.fspath(path)}.{os.getpid()}.partial")
         try:
-            partial.write_text(json.dumps(content), encoding="utf-8")
+            partial.write_text(json.dumps(self.to_json()), encoding="utf-8")
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -199,17 +192,41 @@ class HistoryManager:
             InvalidState: the file is something else.
         """
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            return cls.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
+        except ValueError as error:
+            if isinstance(error, InvalidState):
+                raise InvalidState(f"{os.fspath(path)}: {error}") from error
+            raise InvalidState(f"{os.fspath(path)} is not a saved history: {error!r}") from error
+
+    def to_json(self) -> dict[str, Any]:
+        """The record as what JSON knows."""
+        return {
+            "format": _FORMAT,
+            "summaries": [_summary_to_json(summary) for summary in self.summaries],
+            "firings": [
+                [[firing.engram_id, firing.lifespan_gain] for firing in firings]
+                for firings in self.firings_per_time
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, content: Any) -> HistoryManager:
+        """The record that `to_json` gave.
+
+        Raises:
+            InvalidState: it is something else.
+        """
+        try:
             if content["format"] != _FORMAT:
-                raise InvalidState(f"{path} has format {content['format']!r}; this version reads {_FORMAT!r}")
+                raise InvalidState(f"the history has format {content['format']!r}, not {_FORMAT!r}")
             history = cls()
             for firings, summary in zip(content["firings"], content["summaries"], strict=True):
                 history.add_firings({int(engram_id): float(gain) for engram_id, gain in firings})
                 history.add_summary(_summary_from_json(summary))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             if isinstance(error, InvalidState):
                 raise
-            raise InvalidState(f"{path} is not a saved history: {error!r}") from error
+            raise InvalidState(f"not a saved history: {error!r}") from error
         return history
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections import Counter
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 import numpy as np
 import torch
 
 from . import checks
 from .autograd import without_autograd
+from .class_or_instance import OnClassOrInstance
 from .draws import Draws
 from .engram_type import EngramType
 from .engrams import Engrams
-from .errors import InvalidArgument, InvalidShape, InvalidType, NoWorkingMemory
+from .errors import InvalidArgument, InvalidShape, InvalidState, InvalidType, MemoriaError, NoWorkingMemory
 from .history import HistoryManager
 from .packing import left_packed, taken
 from .recall import RecallSettings, recall
+from .state import (
+    State,
+    about_tensor,
+    checked_state,
+    engrams_from_state,
+    engrams_state,
+    read_state,
+    save_state,
+)
 
 Mode = Literal["reference", "paper"]
 TieBreak = Literal["random", "first"]
@@ -102,6 +114,15 @@ class Memoria:
             f"num_final_ltms={self.num_final_ltms}, mode={self.mode!r}, engrams={self.engrams!r})"
         )
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The constructor's arguments that a saved state has to agree with."""
+        names = (
+            "num_reminded_stm", "stm_capacity", "ltm_search_depth", "initial_lifespan", "num_final_ltms",
+            "track_age", "track_id", "keep_history", "mode", "tie_break",
+        )  # fmt: skip
+        return {name: getattr(self, name) for name in names}
+
     def reset_memory(self) -> None:
         """Forgets everything: no engrams, ids from 0, timestep 0, no history."""
         self.engrams = Engrams.empty(self.track_age, self.track_id)
@@ -183,6 +204,83 @@ class Memoria:
         engrams.keep_only(alive & (engrams.lifespan > 0).cpu().numpy())
         if self.history is not None and ids is not None:
             self._record(self.history, ids, indices, lifespan_delta)
+
+    @without_autograd
+    def state_dict(self) -> State:
+        """Everything that the next steps depend on, as a dict of tensors on the CPU (copies)."""
+        about = {
+            "settings": self.settings,
+            "next_engram_id": self.next_engram_id,
+            "timestep": self.timestep,
+            "dtype": str(self._data_dtype).removeprefix("torch."),
+            "history": None if self.history is None else [history.to_json() for history in self.history],
+        }
+        return {
+            **engrams_state(self.engrams),
+            "generator": self._draws.state(),
+            "about": about_tensor(about),
+        }
+
+    @without_autograd
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Takes over what `state_dict` of a network with the same settings gave, the random state included.
+
+        Engrams go to `device`, or stay on the device that they are on. A generator that was passed to the
+        constructor is set to the saved state.
+
+        Raises:
+            InvalidState: the state is damaged, or of a network with other settings.
+        """
+        arrays, about = checked_state(state)
+        if about.get("settings") != self.settings:
+            raise InvalidState(
+                f"the state is of a network with {about.get('settings')}; this one has {self.settings}"
+            )
+        try:
+            dtype = getattr(torch, about["dtype"])
+            next_engram_id, timestep = int(about["next_engram_id"]), int(about["timestep"])
+            saved = about["history"]
+            history = None if saved is None else [HistoryManager.from_json(row) for row in saved]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidState(f"'about' of the state cannot be read: {error!r}") from error
+        if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+            raise InvalidState(f"the state names dtype {about['dtype']!r}")
+        device = self.device or (self.engrams.device if self.engrams.batch_size else torch.device("cpu"))
+        engrams = engrams_from_state(arrays, device)
+        if (engrams.track_age, engrams.track_engram_id) != (self.track_age, self.track_id):
+            raise InvalidState("the state tracks other things (age, ids) than its settings say")
+        self._draws.set_state(arrays["generator"])
+        self.engrams, self.history = engrams, history
+        self.next_engram_id, self.timestep = next_engram_id, timestep
+        self._data_device, self._data_dtype = device, dtype
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes `state_dict` to a safetensors file; an existing one is replaced in one step."""
+        save_state(self.state_dict(), path)
+
+    def _load(self, path: str | os.PathLike[str]) -> Memoria:
+        self.load_state_dict(read_state(path))
+        return self
+
+    @classmethod
+    def _loaded(
+        cls,
+        path: str | os.PathLike[str],
+        device: str | torch.device | None = None,
+        generator: torch.Generator | None = None,
+    ) -> Memoria:
+        state = read_state(path)
+        _, about = checked_state(state)
+        try:
+            network = cls(**about["settings"], device=device, generator=generator)
+        except (KeyError, TypeError, MemoriaError) as error:
+            raise InvalidState(f"the settings in {os.fspath(path)} cannot be used: {error}") from error
+        network.load_state_dict(state)
+        return network
+
+    load = OnClassOrInstance(_loaded, _load)
+    """``network.load(path)`` restores into this network (settings have to agree) and returns it;
+    ``Memoria.load(path, device=None, generator=None)`` makes a network with the saved settings."""
 
     def _promote(self) -> None:
         """Working engrams become short-term, and the oldest beyond the capacity long-term."""
