@@ -91,6 +91,13 @@ class CoordinatorCore:
         """How far this coordinator is."""
         return self.membership.phase
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether no request, repair or removal is under way."""
+        return self.transfers.idle and not (
+            self.busy or self.uncertain or self.undecided or self.stalled or self.dark
+        )
+
     def handle(self, event: ev.Event) -> list[out.Command]:
         """Take one event and return what is to be done now, in this order."""
         match event:
@@ -111,6 +118,7 @@ class CoordinatorCore:
                     self._dispatch(waiting)
         if self.phase is Phase.SERVING:
             self.transfers.pump()
+        self.transfers.send_removals()
         commands, self._commands = self._commands, []
         if self.phase is Phase.STOPPED:
             return [command for command in commands if isinstance(command, out.Stop)]
@@ -360,10 +368,10 @@ class CoordinatorCore:
         self._unheard.pop(member, None)
         self.membership.fenced.add(member)
         self.placement.reserved_bytes[member] = 0
+        self.dark.pop(member, None)
         if self.phase is Phase.SERVING:
             self.catalog.add_member(member)
             self.placement.ready[member] = info
-            self.dark.pop(member, None)
             self.rebuild.merge_later(member, answer.incarnation, answer.inventory)
             self._new_room()
         else:

@@ -1,7 +1,8 @@
 """`DeleteRequest`: how a key goes away and stays away.
 
-Every member that may hold something of the key gets a tombstone over it, which also keeps the clients'
-marks. The delete is acknowledged when all have confirmed. While a disk that may hold the key is away,
+Every member that may hold something of the key gets a tombstone over it, and at least two nodes do: it
+also keeps the clients' marks, without which a repeated request, this one or an earlier store, would be
+taken for a new one. That holds for keys that were absent as well. The delete is acknowledged when all have confirmed. While a disk that may hold the key is away,
 the tombstones are on stable storage of several nodes, and stay until that disk has come back and been
 cleaned, or has been declared gone.
 """
@@ -51,9 +52,8 @@ class DeleteRequest:
                     self.outcomes[row] = Outcome.OK
                 if repeated and not (away and entry.clients[-1] == self.event.request):
                     continue
-            elif not away and key not in core.uncertain:
-                continue
-            groups.setdefault(core.members_with_anything(key), []).append(row)
+            members = core.members_with_anything(key)
+            groups.setdefault(core.placement.on_two_nodes(members), []).append(row)
         self._open += 1
         for members, rows in groups.items():
             self._open += 1

@@ -105,6 +105,24 @@ class Placement:
                 found.setdefault(info.node, member)
         return list(found.values())
 
+    def on_two_nodes(self, members: tuple[MemberId, ...]) -> tuple[MemberId, ...]:
+        """These members and, where they are on one node or none, others; quick ones rather than durable."""
+        nodes = self.nodes(members)
+        if len(nodes) >= 2:
+            return members
+        chosen = list(members)
+        for member in self._quickest():
+            node = self.ready[member].node
+            if node not in nodes:
+                nodes.add(node)
+                chosen.append(member)
+                if len(nodes) == 2:
+                    break
+        return tuple(chosen)
+
+    def _quickest(self) -> list[MemberId]:
+        return sorted(self.ready, key=lambda member: (self.ready[member].durable, member))
+
     def durable_nodes(self) -> int:
         """On how many nodes something can be written down."""
         return len({info.node for info in self.ready.values() if info.durable})

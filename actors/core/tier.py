@@ -349,7 +349,7 @@ class TierCore:
 
     def _drop(self, job: _Job, command: DropMany) -> None:
         stamp = command.fence.stamp
-        keys = []
+        keys: dict[str, None] = {}
         for key, version in zip(command.keys, command.versions, strict=True):
             removal = self._removals.get(key)
             if removal is None or removal[0] < stamp:
@@ -359,7 +359,7 @@ class TierCore:
             if here is None or here.stamp > stamp:
                 continue
             if here.version == version or (here.version < version and not command.exact):
-                keys.append(key)
+                keys[key] = None
         if not keys:
             self._end(job)
             return

@@ -98,7 +98,7 @@ class Transfer:
 
 
 class Removal:
-    """Drop leftovers at one member, until it has confirmed or is lost."""
+    """Drop leftovers at one member, until it has confirmed or is lost. They are uncertain until then."""
 
     def __init__(
         self, core: CoordinatorCore, member: MemberId, items: Sequence[tuple[str, Version]], exact: bool
@@ -108,8 +108,6 @@ class Removal:
         self.keys = tuple(key for key, _ in items)
         self.versions = tuple(version for _, version in items)
         self.exact = exact
-        for key in self.keys:
-            core.add_uncertain(key, member)
 
     def advance(self) -> None:
         if self.member not in self.core.placement.ready:
@@ -138,6 +136,7 @@ class Transfers:
         self._queue: dict[str, None] = {}
         self.copying: dict[str, Transfer] = {}
         """Keys that are being copied."""
+        self._leftovers: dict[tuple[MemberId, bool], list[tuple[str, Version]]] = {}
         self.starving: set[str] = set()
         """Keys that want another copy, for which there is no place now."""
 
@@ -178,9 +177,11 @@ class Transfers:
             self.check((key,))
 
     def remove(self, member: MemberId, items: Sequence[tuple[str, Version]], *, exact: bool = True) -> None:
-        """Drop these versions (or up to these versions) at a member."""
+        """Drop these versions (or up to these versions) at a member, at the end of this event."""
         if items:
-            Removal(self._core, member, items, exact).advance()
+            self._leftovers.setdefault((member, exact), []).extend(items)
+            for key, _ in items:
+                self._core.add_uncertain(key, member)
 
     def check(self, keys: Iterable[str]) -> None:
         """Look soon whether these keys have the copies that they want."""
@@ -194,7 +195,14 @@ class Transfers:
     @property
     def idle(self) -> bool:
         """Whether nothing is being copied and nothing waits for it."""
-        return not (self._queue or self.copying)
+        return not (self._queue or self.copying or self._leftovers)
+
+    def send_removals(self) -> None:
+        """Send what `remove` has gathered, as one command for each member."""
+        if self._leftovers:
+            leftovers, self._leftovers = self._leftovers, {}
+            for (member, exact), items in leftovers.items():
+                Removal(self._core, member, items, exact).advance()
 
     def pump(self) -> None:
         """Start as many repairs as may run at a time."""
