@@ -10,7 +10,7 @@ from . import commands as out
 from . import events as ev
 from .catalog import Catalog, Entry
 from .deletes import DeleteRequest
-from .lost import LostMarks
+from .marks import Marks
 from .membership import Membership, Phase
 from .model import CoreConfig, Kind, MemberId, MemberInfo, Outcome, Refusal, RequestId, Version
 from .moves import MoveRequest
@@ -163,14 +163,25 @@ class CoordinatorCore:
             return None
         return self.placement.witnesses(nodes)[: max(0, wanted - len(nodes))]
 
-    def safe(self, key: str, entry: Entry) -> bool:
-        """Whether the value has the copies it asks for, and nothing older can come back."""
-        return (
-            entry.kind is Kind.VALUE
-            and key not in self.undecided
-            and not self.may_be_away((key,))
-            and self.placement.enough(entry, entry.holders)
-        )
+    def make_safe(self, key: str, entry: Entry) -> bool:
+        """Whether the value has the copies it asks for, and nothing older can come back.
+
+        What is missing for that is begun.
+        """
+        if entry.kind is not Kind.VALUE:
+            return True
+        if key in self.undecided or not self.placement.enough(entry, entry.holders):
+            self.transfers.check((key,))
+            return False
+        if self.may_be_away((key,)):
+            written = {m for m in (*entry.holders, *entry.marks) if self.placement.durable((m,))}
+            missing = self.missing_witnesses(written)
+            if missing is None:
+                return False
+            if missing:
+                Marks.write(self, (key,), missing)
+                return False
+        return True
 
     def add_uncertain(self, key: str, member: MemberId) -> None:
         members = self.uncertain.setdefault(key, {})
@@ -192,9 +203,8 @@ class CoordinatorCore:
 
     def decide(self, key: str) -> None:
         """The newest version has its copies: older ones go."""
-        version = self.catalog.entries[key].version
         for register in self.undecided.pop(key):
-            self.transfers.remove(register.member, [(key, version)], exact=False)
+            self.transfers.remove(register.member, [(key, register.entry.version)])
 
     def check_lost(self, keys: Iterable[str]) -> None:
         """Look at keys that have lost copies: fall back, where that is right, or say that they are lost."""
@@ -212,12 +222,13 @@ class CoordinatorCore:
             self.catalog.become_lost(key)
             lost.append(key)
         if lost:
-            LostMarks.write(self, lost)
+            Marks.write(self, lost)
             self.emit(out.Announce("lost", "", tuple(lost)))
 
-    def finish(self, request: LockingRequest, reply: out.Reply) -> None:
-        """The request is answered; its keys are free again."""
-        self.emit(reply)
+    def finish(self, request: LockingRequest, reply: out.Reply | None) -> None:
+        """The request is over (None: without an answer); its keys are free again."""
+        if reply is not None:
+            self.emit(reply)
         self._pending.discard(request.request)
         busy, waiting = self.busy, self._waiting
         for key in request.keys:
@@ -349,8 +360,9 @@ class CoordinatorCore:
             registers[:] = [register for register in registers if register.member != member]
         for late in waiting:
             late.owner.answered(late.command, None)
-        self.check_lost(held)
-        self.transfers.check(held)
+        if self.phase is Phase.SERVING:
+            self.check_lost(held)
+            self.transfers.check(held)
         self.emit(out.Announce("left", member))
 
     def _receive(self, answer: Answer) -> None:
@@ -441,7 +453,7 @@ class CoordinatorCore:
         values = [register for register in registers if register.entry.kind is Kind.VALUE]
         if not values:
             self.catalog.become_lost(key)
-            LostMarks.write(self, [key])
+            Marks.write(self, [key])
             return
         newest = max(values, key=lambda register: register.entry.version).entry
         holders = tuple(r.member for r in values if r.entry.version == newest.version)
@@ -449,7 +461,7 @@ class CoordinatorCore:
         self.catalog.put(key, newest, holders, marks)
         for register in values:
             if register.entry.version != newest.version:
-                self.transfers.remove(register.member, [(key, newest.version)], exact=False)
+                self.transfers.remove(register.member, [(key, register.entry.version)])
         self.transfers.check((key,))
 
     def _tick(self) -> None:

@@ -2,9 +2,9 @@
 
 Every member that may hold something of the key gets a tombstone over it, and at least two nodes do: it
 also keeps the clients' marks, without which a repeated request, this one or an earlier store, would be
-taken for a new one. That holds for keys that were absent as well. The delete is acknowledged when all have confirmed. While a disk that may hold the key is away,
-the tombstones are on stable storage of several nodes, and stay until that disk has come back and been
-cleaned, or has been declared gone.
+taken for a new one. That holds for keys that were absent as well. The delete is acknowledged when all
+have confirmed. While a disk that may hold the key is away, the tombstones are on stable storage of
+several nodes, and stay until that disk has come back and been cleaned, or has been declared gone.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ class DeleteRequest:
                 repeated = entry.seen(client) >= sequence
                 if repeated or entry.kind is not Kind.TOMBSTONE:
                     self.outcomes[row] = Outcome.OK
-                if repeated and not (away and entry.clients[-1] == self.event.request):
+                recovered = entry.version.epoch < core.membership.epoch
+                if repeated and not (away and recovered and entry.clients[-1] == self.request):
                     continue
             members = core.members_with_anything(key)
             groups.setdefault(core.placement.on_two_nodes(members), []).append(row)

@@ -80,7 +80,7 @@ class Rebuild:
                     core.undecided[key] = alive
                     continue
             for register in alive:
-                core.transfers.remove(register.member, [(key, entry.version)], exact=False)
+                core.transfers.remove(register.member, [(key, register.entry.version)])
         self._older.clear()
         now = core.clock()
         for key, entry in core.catalog.entries.items():

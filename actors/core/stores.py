@@ -41,6 +41,10 @@ class StoreRequest:
         self.copies = event.options.replicas
         self.durable = True
         self.message = ""
+        self.took_effect = False
+        """Whether it cannot be said any more that nothing was changed."""
+        self.silent = False
+        """Whether an answer would promise too much."""
         self._open = 0
 
     def begin(self) -> None:
@@ -57,9 +61,11 @@ class StoreRequest:
             if entry is None and key not in uncertain:
                 fresh.append(row)
                 continue
-            if entry is not None and entry.seen(client) >= sequence and not self._must_redo(key, entry):
-                self.outcomes[row] = Outcome.OK
-                continue
+            if entry is not None and entry.seen(client) >= sequence:
+                if entry.kind is not Kind.SUPERSEDED or not self._is_recovered(entry):
+                    self._repeated(row, key, entry)
+                    continue
+                self.took_effect = True  # and was lost before it was answered: once more
             old = core.members_with_value(key)
             groups.setdefault(old, []).append(row)
         if fresh:
@@ -84,13 +90,19 @@ class StoreRequest:
         self._open += 1
         self.core.stores.make_group(self, rows, targets, old).advance()
 
-    def _must_redo(self, key: str, entry: Entry) -> bool:
-        """Whether this request, which has taken effect before, is not yet as safe as its answer says.
+    def _repeated(self, row: int, key: str, entry: Entry) -> None:
+        """This request has taken effect before, perhaps under another coordinator.
 
-        That happens when the coordinator or a member was lost in the middle of it. Doing it again
-        changes nothing that anybody can see, as long as nobody else has written the key since.
+        Then nobody knows whether it got as far as an answer, so its value must first be as safe as the
+        answer says. That is on its way; the client asks again.
         """
-        return entry.clients[-1] == self.event.request and not self.core.safe(key, entry)
+        self.outcomes[row] = Outcome.OK
+        if self._is_recovered(entry) and not self.core.make_safe(key, entry):
+            self.silent = True
+
+    def _is_recovered(self, entry: Entry) -> bool:
+        """Whether the key is as this request left it, under an earlier coordinator."""
+        return entry.version.epoch < self.core.membership.epoch and entry.clients[-1] == self.request
 
     def done(self, rows: Iterable[int], outcome: Outcome = Outcome.OK, message: str = "") -> None:
         """One group has come to its end."""
@@ -103,6 +115,9 @@ class StoreRequest:
 
     def _finish_if_done(self) -> None:
         if self._open:
+            return
+        if self.silent:
+            self.core.finish(self, None)
             return
         outcomes = None
         if any(self.outcomes.values()):
@@ -313,7 +328,7 @@ class StoreGroup:
                     core.catalog.remove_holder(key, member)
         core.check_lost(self.keys)
         core.transfers.check(self.keys)
-        if self.uncertain:
+        if self.uncertain or self.request.took_effect:
             self.request.done(self.rows, Outcome.UNKNOWN, "a member was lost while it may have had a copy")
         else:
             self.request.done(self.rows, self.failed, self._why())
@@ -336,6 +351,7 @@ class StoreGroup:
         entries = catalog.entries
         limit = core.config.clients_per_key
         holders = tuple(self.good)
+        marked = sorted(m for m in self.marked if m in core.placement.ready and m not in holders)
         now = core.clock()
         for key, size in zip(self.keys, self.sizes, strict=True):
             old = entries.get(key)
@@ -346,8 +362,8 @@ class StoreGroup:
                 clients = merged(old.clients, client, sequence, limit)
                 if old.marks:
                     marks = tuple(member for member in old.marks if member not in holders)
-            if self.marked:
-                marks = (*marks, *sorted(m for m in self.marked if m not in marks and m not in holders))
+            if marked:
+                marks = (*marks, *(member for member in marked if member not in marks))
             entry = Entry(request.version, Kind.VALUE, size, clients, options)
             entry.changed_s = now
             catalog.put(key, entry, holders, marks)

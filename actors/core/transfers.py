@@ -100,21 +100,18 @@ class Transfer:
 class Removal:
     """Drop leftovers at one member, until it has confirmed or is lost. They are uncertain until then."""
 
-    def __init__(
-        self, core: CoordinatorCore, member: MemberId, items: Sequence[tuple[str, Version]], exact: bool
-    ) -> None:
+    def __init__(self, core: CoordinatorCore, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
         self.core = core
         self.member = member
         self.keys = tuple(key for key, _ in items)
         self.versions = tuple(version for _, version in items)
-        self.exact = exact
 
     def advance(self) -> None:
         if self.member not in self.core.placement.ready:
             self._release()
             return
         fence = self.core.outbox.fence(self.member)
-        self.core.outbox.send(DropMany(fence, self.keys, self.versions, self.exact), self)
+        self.core.outbox.send(DropMany(fence, self.keys, self.versions, exact=True), self)
 
     def answered(self, command: MemberCommand, answer: Answer | None) -> None:
         failed = isinstance(answer, Done) and answer.outcomes and Outcome.ERROR in answer.outcomes
@@ -136,7 +133,7 @@ class Transfers:
         self._queue: dict[str, None] = {}
         self.copying: dict[str, Transfer] = {}
         """Keys that are being copied."""
-        self._leftovers: dict[tuple[MemberId, bool], list[tuple[str, Version]]] = {}
+        self._leftovers: dict[MemberId, list[tuple[str, Version]]] = {}
         self.starving: set[str] = set()
         """Keys that want another copy, for which there is no place now."""
 
@@ -176,10 +173,10 @@ class Transfers:
             core.check_lost((key,))
             self.check((key,))
 
-    def remove(self, member: MemberId, items: Sequence[tuple[str, Version]], *, exact: bool = True) -> None:
-        """Drop these versions (or up to these versions) at a member, at the end of this event."""
+    def remove(self, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
+        """Drop these versions at a member, at the end of this event."""
         if items:
-            self._leftovers.setdefault((member, exact), []).extend(items)
+            self._leftovers.setdefault(member, []).extend(items)
             for key, _ in items:
                 self._core.add_uncertain(key, member)
 
@@ -201,8 +198,8 @@ class Transfers:
         """Send what `remove` has gathered, as one command for each member."""
         if self._leftovers:
             leftovers, self._leftovers = self._leftovers, {}
-            for (member, exact), items in leftovers.items():
-                Removal(self._core, member, items, exact).advance()
+            for member, items in leftovers.items():
+                Removal(self._core, member, items).advance()
 
     def pump(self) -> None:
         """Start as many repairs as may run at a time."""

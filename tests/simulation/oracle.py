@@ -60,9 +60,7 @@ class Oracle:
     # -- what clients do ----------------------------------------------------------------------------
 
     def begin(self, key: str, is_store: bool, request: RequestId | None, **asked: Any) -> Operation:
-        operation = Operation(
-            len(self.operations), key, is_store, request, self.world.network.now, **asked
-        )
+        operation = Operation(len(self.operations), key, is_store, request, self.world.network.now, **asked)
         self.operations.append(operation)
         if request is not None:
             self.by_request.setdefault(request, {})[key] = operation
@@ -171,7 +169,11 @@ class Oracle:
 
     def copies(self, operation: Operation) -> list[TierProcess]:
         """Lives that physically have the bytes."""
-        return [life for life in self.world.holders_of_data() if _value_at(life, operation.key) == operation.number]
+        return [
+            life
+            for life in self.world.holders_of_data()
+            if _value_at(life, operation.key) == operation.number
+        ]
 
     def settle_faults(self) -> None:
         """Values that have all their copies again can stand the next fault."""
@@ -242,7 +244,11 @@ class Oracle:
         operation = self.definite(key)
         if operation is None:
             return
-        if operation.is_store and operation.lost_s is None and not self.world.has_bytes(key, operation.number):
+        if (
+            operation.is_store
+            and operation.lost_s is None
+            and not self.world.has_bytes(key, operation.number)
+        ):
             raise Violation(f"{key}={operation.number} was acknowledged, and its bytes are nowhere")
         coordinator = self.world.coordinator
         if coordinator is None or not coordinator.serving or coordinator.stalled:

@@ -30,7 +30,18 @@ from memories.actors.core.events import (
 )
 from memories.actors.core.membership import Phase
 from memories.actors.core.model import Kind, MemberInfo, Outcome, View
-from memories.actors.core.tier import Action, Erase, Fetch, Fetched, Respond, Slot, TierCore, Wipe, Write, Written
+from memories.actors.core.tier import (
+    Action,
+    Erase,
+    Fetch,
+    Fetched,
+    Respond,
+    Slot,
+    TierCore,
+    Wipe,
+    Write,
+    Written,
+)
 
 from .network import Process
 

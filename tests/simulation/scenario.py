@@ -11,7 +11,7 @@ from memories.actors.core.events import DeclareGone, DeleteMany, DrainNode, Move
 from memories.actors.core.model import Kind, Outcome, StoreOptions
 
 from .oracle import Operation, Violation
-from .processes import CoordinatorProcess, TierProcess
+from .processes import ClientProcess, CoordinatorProcess, TierProcess
 from .world import MakeCore, World
 
 KEYS = [f"k{number}" for number in range(10)]
@@ -44,7 +44,7 @@ class Scenario:
 
     def _client(self) -> None:
         act = self.random.choices(
-            [self._store, self._delete, self._read, self._move, self._repeat], [8, 3, 6, 2, 1]
+            [self._store, self._delete, self._read_some, self._move, self._repeat], [8, 3, 6, 2, 1]
         )[0]
         act()
 
@@ -61,9 +61,7 @@ class Scenario:
         }
         degraded = draw.random() < 0.2
         tier = draw.choice([None, None, "warm", "cold"])
-        options = StoreOptions(
-            node=draw.choice(world.nodes), tier=tier, allow_degraded=degraded, **asked
-        )
+        options = StoreOptions(node=draw.choice(world.nodes), tier=tier, allow_degraded=degraded, **asked)
         request = client.core.next_request()
         operations = [world.oracle.begin(key, True, request, degraded=degraded, **asked) for key in keys]
         sizes = tuple(draw.choice([1, 100, 4000]) for _ in keys)
@@ -100,17 +98,22 @@ class Scenario:
         self.open += 1
         client.start(lambda ticket: client.core.call(ticket, event, 3600.0), done)
 
-    def _read(self) -> None:
-        world = self.world
-        client = world.clients[self.random.choice(list(world.clients))]
-        keys = self._keys()
-        possible = {key: world.oracle.begin_read(key) for key in keys}
+    def _read_some(self) -> None:
+        client = self.world.clients[self.random.choice(list(self.world.clients))]
+        self._read(client, self._keys())
+
+    def _read(self, client: ClientProcess, keys: tuple[str, ...]) -> list[Complete]:
+        oracle = self.world.oracle
+        possible = {key: oracle.begin_read(key) for key in keys}
+        answered: list[Complete] = []
 
         def done(complete: Complete, values: dict[str, int]) -> None:
+            answered.append(complete)
             for key, outcome in zip(keys, complete.outcomes, strict=True):
-                world.oracle.end_read(key, possible[key], outcome, values.get(key))
+                oracle.end_read(key, possible[key], outcome, values.get(key))
 
         client.start(lambda ticket: client.core.read(ticket, keys, 30.0), done)
+        return answered
 
     def _move(self) -> None:
         client = self.world.clients[self.random.choice(list(self.world.clients))]
@@ -264,38 +267,22 @@ class Scenario:
         for _ in range(80):
             world.network.run(1.0)
             coordinator = world.coordinator
-            if (
-                not self.open
-                and coordinator is not None
-                and coordinator.serving
-                and coordinator.core.at_rest
-            ):
+            if not self.open and coordinator is not None and coordinator.serving and coordinator.core.at_rest:
                 break
         if self.open:
             raise Violation(f"{self.open} requests are still without an answer")
         world.oracle.check_at_rest()
         for client in world.clients.values():
-            keys = tuple(KEYS)
-            possible = {key: world.oracle.begin_read(key) for key in keys}
-            got: list[Complete] = []
-
-            def done(complete: Complete, values: dict[str, int], possible: Any = possible) -> None:
-                got.append(complete)
-                for key, outcome in zip(KEYS, complete.outcomes, strict=True):
-                    world.oracle.end_read(key, possible[key], outcome, values.get(key))
-
-            client.start(lambda ticket, c=client, k=keys: c.core.read(ticket, k, 30.0), done)
+            answered = self._read(client, tuple(KEYS))
             world.network.run(1.0)
-            if not got:
+            if not answered:
                 raise Violation("a read was not answered though nothing is broken")
 
 
 _ = DeclareGone
 
 
-def run_seed(
-    seed: int, events: int, make_core: MakeCore = CoordinatorCore, trace: bool = False
-) -> World:
+def run_seed(seed: int, events: int, make_core: MakeCore = CoordinatorCore, trace: bool = False) -> World:
     """Run one history; a violation is raised with the trace that led to it."""
     world = World(seed, make_core=make_core, trace=trace)
     step = 0

@@ -142,10 +142,7 @@ class World:
         if node in self.down or (member in self.members and self.members[member].alive):
             return
         durable = tier == "cold"
-        if durable:
-            disk = self.disks.setdefault(member, Disk())
-        else:
-            disk = Disk()
+        disk = self.disks.setdefault(member, Disk()) if durable else Disk()
         self._incarnations += 1
         epoch = max((blob.slot.version.epoch for blob in disk.blobs.values()), default=0)
         info = MemberInfo(member, node, tier, self._incarnations, durable, self.capacity_bytes, epoch)

@@ -1,8 +1,12 @@
-"""`LostMarks`: writing down that a value was lost, so that not even a new coordinator calls it absent."""
+"""`Marks`: writing down which version a key has reached, beside the value.
+
+For a value that was lost, so that not even a new coordinator calls it absent; and for one that must
+outrank what a disk that is away may bring back.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from .commands import MarkMany, MemberCommand
@@ -14,8 +18,8 @@ if TYPE_CHECKING:
     from .coordinator import CoordinatorCore
 
 
-class LostMarks:
-    """Puts "superseded" marks of lost values on stable storage, as far as there is any."""
+class Marks:
+    """ "Superseded" marks for keys of one version, on their way to one member."""
 
     def __init__(self, core: CoordinatorCore, member: MemberId, keys: tuple[str, ...], version: Version):
         self._core = core
@@ -24,14 +28,18 @@ class LostMarks:
         self._version = version
 
     @classmethod
-    def write(cls, core: CoordinatorCore, keys: Iterable[str]) -> None:
-        """Mark these keys, of which the catalog says that they are lost."""
+    def write(
+        cls, core: CoordinatorCore, keys: Iterable[str], members: Sequence[MemberId] | None = None
+    ) -> None:
+        """Mark the version that the catalog has of these keys, at these members or wherever is durable."""
         by_version: dict[Version, list[str]] = {}
         for key in keys:
             by_version.setdefault(core.catalog.entries[key].version, []).append(key)
-        for member in core.placement.witnesses(())[: core.config.marks]:
-            for version, lost in by_version.items():
-                cls(core, member, tuple(lost), version).start()
+        if members is None:
+            members = core.placement.witnesses(())[: core.config.marks]
+        for member in members:
+            for version, marked in by_version.items():
+                cls(core, member, tuple(marked), version).start()
 
     def start(self) -> None:
         core = self._core
