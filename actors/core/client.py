@@ -64,6 +64,8 @@ class _Read:
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     open: set[str] = field(default_factory=set)
     avoid: dict[str, set[tuple[MemberId, int]]] = field(default_factory=dict)
+    """Places that had to be passed over in this round."""
+    corrupt: dict[str, set[tuple[MemberId, int]]] = field(default_factory=dict)
     retry_at_s: float | None = None
 
 
@@ -129,6 +131,7 @@ class ClientCore:
             if outcome is Outcome.CORRUPT:
                 actions.append(Send(CopyCorrupt(key, version, *place)))
                 read.outcomes[key] = outcome
+                read.corrupt.setdefault(key, set()).add(place)
             read.avoid.setdefault(key, set()).add(place)
             read.retry_at_s = self._clock() + self.retry_read_s
         return actions + self._finish(read)
@@ -173,12 +176,16 @@ class ClientCore:
                 avoid = read.avoid.get(key, set())
                 fresh = [where for where in place.members if where not in avoid]
                 if not fresh:
-                    # Every copy has failed once. A copy that is corrupt stays so; others may come back.
-                    if read.outcomes.get(key) is Outcome.CORRUPT and len(place.members) == 1:
-                        read.open.discard(key)
-                        continue
+                    # Every copy has failed once. Those that are corrupt stay so; others may come back.
+                    corrupt = read.corrupt.get(key, set())
                     avoid.clear()
-                groups.setdefault((fresh or place.members)[0], []).append((key, place.version))
+                    avoid |= corrupt
+                    fresh = [where for where in place.members if where not in corrupt]
+                if not fresh:
+                    read.outcomes[key] = Outcome.CORRUPT
+                    read.open.discard(key)
+                    continue
+                groups.setdefault(fresh[0], []).append((key, place.version))
             elif place.outcome is Outcome.UNAVAILABLE:
                 read.outcomes[key] = place.outcome
                 read.retry_at_s = self._clock() + self.retry_read_s

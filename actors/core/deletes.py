@@ -79,7 +79,8 @@ class DeleteGroup:
         self.core = request.core
         self.keys = tuple(request.keys[row] for row in rows)
         self.members = set(members)
-        self.marked: set[MemberId] = set()
+        self.marked: dict[MemberId, int] = {}
+        """Members that have confirmed, with the life that did."""
         self.open = 0
         self.clients: dict[str, Clients] = {}
         client, sequence = request.event.request
@@ -94,8 +95,12 @@ class DeleteGroup:
             return
         core = self.core
         ready = core.placement.ready
-        self.marked &= set(ready)
-        waiting = sorted(member for member in self.members - self.marked if member in ready)
+        self.marked = {
+            member: life
+            for member, life in self.marked.items()
+            if member in ready and ready[member].incarnation == life
+        }
+        waiting = sorted(member for member in self.members - self.marked.keys() if member in ready)
         if not waiting and core.may_be_away(self.keys):
             witnesses = core.missing_witnesses({member for member in self.marked if ready[member].durable})
             if witnesses is None:
@@ -118,7 +123,7 @@ class DeleteGroup:
                 self.core.stalled.append(self)  # a medium that fails: again at the next tick
             return
         if answer is not None:
-            self.marked.add(command.fence.member)
+            self.marked[command.fence.member] = command.fence.incarnation
         self.advance()
 
     def _commit(self) -> None:

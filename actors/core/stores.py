@@ -160,6 +160,8 @@ class StoreGroup:
         self.replaced = False
         """Whether an old value has been replaced somewhere."""
         self.undone: set[MemberId] = set()
+        self.lives: dict[MemberId, int] = {}
+        """The incarnations that have answered: what an earlier life said does not count."""
         self.uncertain = False
         """Whether a leftover may sit on a disk that is out of reach."""
         self.failed: Outcome | None = None
@@ -178,7 +180,9 @@ class StoreGroup:
             return
         ready = self.core.placement.ready
         self.targets = [member for member in self.targets if member in ready]
-        self.good = [member for member in self.good if member in ready]
+        self.good = [member for member in self.good if self._is_same_life(member)]
+        self.marked = {member for member in self.marked if self._is_same_life(member)}
+        self.cleared = {member for member in self.cleared if self._is_same_life(member)}
         options = self.request.event.options
         placement = self.core.placement
         if not placement.enough(options, self.targets):
@@ -196,6 +200,10 @@ class StoreGroup:
         if not self._clear_old():
             return
         self._commit()
+
+    def _is_same_life(self, member: MemberId) -> bool:
+        info = self.core.placement.ready.get(member)
+        return info is not None and info.incarnation == self.lives.get(member)
 
     def _put(self, member: MemberId) -> None:
         event = self.request.event
@@ -220,7 +228,6 @@ class StoreGroup:
         core = self.core
         ready = core.placement.ready
         durable = core.placement.durable(self.good)
-        self.cleared &= set(ready)
         for member in sorted(self.old):
             if member not in ready or member in self.good or member in self.cleared:
                 continue
@@ -261,6 +268,7 @@ class StoreGroup:
     def answered(self, command: MemberCommand, answer: Answer | None) -> None:
         self.open -= 1
         member = command.fence.member
+        self.lives[member] = command.fence.incarnation
         outcomes = answer.outcomes if isinstance(answer, Done) else None
         if isinstance(command, PutMany):
             self.core.placement.reserve(member, -self.nbytes)
@@ -351,7 +359,7 @@ class StoreGroup:
         entries = catalog.entries
         limit = core.config.clients_per_key
         holders = tuple(self.good)
-        marked = sorted(m for m in self.marked if m in core.placement.ready and m not in holders)
+        marked = sorted(member for member in self.marked if member not in holders)
         now = core.clock()
         for key, size in zip(self.keys, self.sizes, strict=True):
             old = entries.get(key)

@@ -259,7 +259,7 @@ class TierCore:
 
     def _start(self, job: _Job) -> None:
         command = job.command
-        if self.refusal(command.fence) in (Refusal.EPOCH, Refusal.INCARNATION):
+        if self.refusal(command.fence) is not None:  # it has waited too long
             self._running.discard(command.fence.stamp)
             return
         if isinstance(command, DropMany):

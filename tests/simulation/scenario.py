@@ -236,7 +236,11 @@ class Scenario:
         if blob.slot.kind is not Kind.VALUE or blob.value is None:
             return
         operation = self.world.oracle.operations[blob.value]
-        others = [other for other in self.world.oracle.copies(operation) if other is not life]
+        others = [
+            other
+            for other in self.world.oracle.copies(operation)
+            if other is not life and not other.disk.blobs[key].rotten
+        ]
         if others and not operation.faults and self.world.may_die([life]) and operation.acknowledged:
             operation.faults += 1
             blob.rotten = True
