@@ -84,17 +84,17 @@ class Catalog:
 
     def __init__(self) -> None:
         self.entries: dict[str, Entry] = {}
-        self.keys_at: dict[MemberId, set[str]] = {}
-        """Keys of which the member holds the value or a mark."""
+        self.keys_at: dict[MemberId, dict[str, None]] = {}
+        """Keys of which the member holds the value or a mark, in the order in which it got them."""
         self.used_bytes: dict[MemberId, int] = {}
 
     def add_member(self, member: MemberId) -> None:
-        self.keys_at.setdefault(member, set())
+        self.keys_at.setdefault(member, {})
         self.used_bytes.setdefault(member, 0)
 
     def remove_member(self, member: MemberId) -> dict[str, Version]:
         """Forget what the member holds. Returns the versions it had, of the value or of a mark."""
-        keys = self.keys_at.pop(member, set())
+        keys = self.keys_at.pop(member, {})
         self.used_bytes.pop(member, None)
         held = {}
         for key in keys:
@@ -114,15 +114,15 @@ class Catalog:
                 self.used_bytes[member] -= old.nbytes
             for member in (*old.holders, *old.marks):
                 if member not in holders and member not in marks:
-                    self.keys_at[member].discard(key)
+                    self.keys_at[member].pop(key, None)
         self.entries[key] = entry
         entry.holders = holders
         entry.marks = marks
         for member in holders:
-            self.keys_at[member].add(key)
+            self.keys_at[member][key] = None
             self.used_bytes[member] += entry.nbytes
         for member in marks:
-            self.keys_at[member].add(key)
+            self.keys_at[member][key] = None
 
     def add_holder(self, key: str, member: MemberId) -> None:
         """The member has the value now, in the entry's version (and no mark any more)."""
@@ -132,7 +132,7 @@ class Catalog:
             self.used_bytes[member] += entry.nbytes
         if member in entry.marks:
             entry.marks = tuple(other for other in entry.marks if other != member)
-        self.keys_at[member].add(key)
+        self.keys_at[member][key] = None
 
     def remove_holder(self, key: str, member: MemberId) -> None:
         """The member does not have the value any more."""
@@ -141,20 +141,20 @@ class Catalog:
             entry.holders = tuple(other for other in entry.holders if other != member)
             self.used_bytes[member] -= entry.nbytes
             if member not in entry.marks:
-                self.keys_at[member].discard(key)
+                self.keys_at[member].pop(key, None)
 
     def add_mark(self, key: str, member: MemberId) -> None:
         entry = self.entries[key]
         if member not in entry.marks:
             entry.marks = (*entry.marks, member)
-        self.keys_at[member].add(key)
+        self.keys_at[member][key] = None
 
     def remove_mark(self, key: str, member: MemberId) -> None:
         entry = self.entries[key]
         if member in entry.marks:
             entry.marks = tuple(other for other in entry.marks if other != member)
             if member not in entry.holders:
-                self.keys_at[member].discard(key)
+                self.keys_at[member].pop(key, None)
 
     def become_lost(self, key: str) -> None:
         """No member has the value any more; the entry stays, so that nobody takes it for absent."""
@@ -166,4 +166,4 @@ class Catalog:
         for member in entry.holders:
             self.used_bytes[member] -= entry.nbytes
         for member in (*entry.holders, *entry.marks):
-            self.keys_at[member].discard(key)
+            self.keys_at[member].pop(key, None)

@@ -48,6 +48,31 @@ class Inventory:
     def __len__(self) -> int:
         return len(self.keys)
 
+    def take(self, rows: Sequence[int]) -> Inventory:
+        """Only these rows, in this order."""
+        chosen = np.array(rows, np.int64)
+        place = np.full(len(self.keys), -1, np.int64)
+        place[chosen] = np.arange(len(rows))
+        moved = place[self.client_rows] if len(self.keys) else self.client_rows
+        order = np.argsort(moved, kind="stable")
+        order = order[moved[order] >= 0]
+        return Inventory(
+            keys=[self.keys[row] for row in rows],
+            epochs=self.epochs[chosen],
+            sequences=self.sequences[chosen],
+            kinds=self.kinds[chosen],
+            sizes=self.sizes[chosen],
+            replicas=self.replicas[chosen],
+            durable=self.durable[chosen],
+            pinned=self.pinned[chosen],
+            priorities=self.priorities[chosen],
+            expires_s=self.expires_s[chosen],
+            names=self.names,
+            client_rows=moved[order],
+            client_names=self.client_names[order],
+            client_sequences=self.client_sequences[order],
+        )
+
     def clients(self) -> Iterator[Clients]:
         """The high-water marks of each key, in the order of the keys."""
         names = self.names

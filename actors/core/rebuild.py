@@ -53,7 +53,7 @@ class Rebuild:
                     self._set_aside(key, known)
                     entry.clients = united(entry.clients, known.clients)
                 entries[key] = entry
-                keys_here.add(key)
+                keys_here[key] = None
                 if entry.kind is value:
                     entry.holders = holders
                     used += entry.nbytes

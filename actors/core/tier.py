@@ -151,6 +151,7 @@ class TierCore:
         self._jobs: dict[int, _Job] = {}
         self._fetching: dict[int, _Job] = {}
         self._running: set[int] = set()
+        self._answers: dict[int, Done] = {}
         self._busy: set[str] = set()
         self._queue: list[_Job] = []
         self._inventory: Fence | None = None
@@ -177,6 +178,7 @@ class TierCore:
         self._queue.clear()
         self._fetching.clear()
         self._running.clear()
+        self._answers.clear()
         self._inventory = None
         actions: list[Action] = [AnnounceMember(self.info)]
         if not self.info.durable:
@@ -212,6 +214,9 @@ class TierCore:
             self._inventory = fence
             self._queue = [job for job in self._queue if job.command.fence.epoch >= fence.epoch]
             self._report()
+        elif fence.stamp in self._answers:
+            # Its answer may have been lost. Carrying it out again could end differently: say it again.
+            self._actions.append(Respond(self._answers[fence.stamp]))
         elif fence.stamp not in self._running:
             if self.info.clean:
                 self.info = replace(self.info, clean=False)
@@ -238,6 +243,8 @@ class TierCore:
     def _settle(self, settled: int) -> None:
         if settled > self._settled:
             self._settled = settled
+            for stamp in [stamp for stamp in self._answers if stamp < settled]:
+                del self._answers[stamp]
             order = self._removal_order
             while order and order[0][0] < settled:
                 stamp, key = order.popleft()
@@ -407,7 +414,9 @@ class TierCore:
         fence = job.command.fence
         self._running.discard(fence.stamp)
         outcomes = tuple(job.outcomes) if any(job.outcomes) else None
-        self._actions.append(Respond(Done(self.info.member, fence.incarnation, fence.stamp, outcomes)))
+        answer = Done(self.info.member, fence.incarnation, fence.stamp, outcomes)
+        self._answers[fence.stamp] = answer
+        self._actions.append(Respond(answer))
 
     def _report(self) -> None:
         """Answer with the inventory once nothing is being written any more."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from memories.actors.core.client import Complete
 from memories.actors.core.coordinator import CoordinatorCore
-from memories.actors.core.events import DeclareGone, DeleteMany, DrainNode, MoveMany, StoreMany
+from memories.actors.core.events import DeleteMany, DrainNode, MoveMany, StoreMany
 from memories.actors.core.model import Kind, Outcome, StoreOptions
 
 from .oracle import Operation, Violation
@@ -281,9 +281,6 @@ class Scenario:
             world.network.run(1.0)
             if not answered:
                 raise Violation("a read was not answered though nothing is broken")
-
-
-_ = DeclareGone
 
 
 def run_seed(seed: int, events: int, make_core: MakeCore = CoordinatorCore, trace: bool = False) -> World:
