@@ -26,6 +26,7 @@ from .selector import Draw, Rows, Selector
 from .slots import SlotTable
 from .snapshot import RowSnapshot
 
+_INTEGERS = (int, np.integer)
 _BYTES_PER_HANDLE = 8
 _BYTES_PER_PRIORITY = 8
 
@@ -92,7 +93,7 @@ class ReplayBuffer:
             ("capacity_bytes", capacity_bytes),
             ("max_times_sampled", max_times_sampled),
         ):
-            if value is not None and (not isinstance(value, int | np.integer) or value < 1):
+            if value is not None and (not isinstance(value, _INTEGERS) or value < 1):
                 raise InvalidValue(f"{name} is {value!r}, must be a positive integer.")
         HandleLayout(1, shard)  # checks the shard
         self._capacity = None if capacity is None else int(capacity)
@@ -202,7 +203,8 @@ class ReplayBuffer:
             for selector in self._indexed:
                 selector.insert_one(slot)
             self._inserted += 1
-            self._wake()
+            if self._waiting:
+                self._wake()
             return table.handles.item(slot)
 
     def add_batch(self, batch: Mapping[str, Any], priorities: Any | None = None) -> Handles:
@@ -259,7 +261,8 @@ class ReplayBuffer:
         for selector in self._indexed:
             selector.insert(slots)
         self._inserted += count
-        self._wake()
+        if self._waiting:
+            self._wake()
         return handles
 
     # -- sampling ----------------------------------------------------------------------------------
@@ -270,26 +273,28 @@ class ReplayBuffer:
         With ``max_times_sampled`` a batch is shorter where the rows run out. Raises `RateLimited` while
         the rate limiter holds sampling back, and `NothingToSample` where no row can be drawn.
         """
-        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        if not isinstance(batch_size, _INTEGERS) or batch_size < 1:
             raise InvalidValue(f"batch_size is {batch_size!r}, must be a positive integer.")
         batch_size = int(batch_size)
         with self._lock:
             exponent = value_at(self._beta if beta is None else beta, self._draws, "beta")
             if not self._built and self._timeout_s == 0.0:
                 raise NothingToSample("The buffer is empty. Add rows before sampling.")
-            self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
+            if not self._limiter.may_sample(self._counters(), batch_size):
+                self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
             if self._times_sampled is None:
                 batch = self._read(self._sampler.draw(batch_size, self._rng), exponent)
             else:
                 batch = self._sample_limited(batch_size, exponent)
             self._draws += 1
             self._sampled += len(batch)
-            self._wake()
+            if self._waiting:
+                self._wake()
             return batch
 
     def sample_batches(self, count: int, batch_size: int, beta: float | None = None) -> list[Batch]:
         """Several batches for the price of little more than one: they are views of one draw."""
-        if not isinstance(count, int | np.integer) or count < 1:
+        if not isinstance(count, _INTEGERS) or count < 1:
             raise InvalidValue(f"count is {count!r} batches, must be a positive integer.")
         return self.sample(int(count) * batch_size, beta).split(batch_size)
 
@@ -472,7 +477,8 @@ class ReplayBuffer:
             for selector in self._indexed:
                 selector.remove(slots)
             self._slots.release(slots)
-            self._wake()
+            if self._waiting:
+                self._wake()
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -550,8 +556,7 @@ class ReplayBuffer:
 
     def _wake(self) -> None:
         """Let threads that wait for the rate limiter look again."""
-        if self._waiting:
-            self._changed.notify_all()
+        self._changed.notify_all()
 
     def _wait(self, allowed: Callable[[Counters], bool], what: str, rows: int) -> None:
         """Until the rate limiter lets the call through; raises `RateLimited` after ``timeout_s``."""

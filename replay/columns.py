@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .coerce import coerce
 from .frames import ImageStorage
 from .handles import Slots
 from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
-from .schema import ColumnSpec, Schema
+from .schema import Schema
 from .wide import gather_wide
 
 Columns = dict[str, NDArray[Any]]
@@ -63,18 +64,17 @@ class ColumnStore:
         if self.packed is not None:
             views.update(self.packed.views)
         self.views: dict[str, Any] = {c.name: views[c.name] for c in schema}
-        self._plan: list[tuple[ColumnSpec, str, np.dtype[Any], tuple[int, ...], tuple[type, ...]]] = [
-            (
-                c,
-                c.name,
-                c.dtype,
-                c.shape,
-                (*_SCALAR_TYPES[c.dtype.kind], c.dtype.type) if c.shape == () else (),
-            )
+        # What `check_row` and `check_batch` accept without a closer look, in schema order.
+        self._row_plan: list[tuple[tuple[type, ...], np.dtype[Any], tuple[int, ...]]] = [
+            ((*_SCALAR_TYPES[c.dtype.kind], c.dtype.type) if c.shape == () else (), c.dtype, c.shape)
             for c in schema
         ]
+        self._batch_plan: list[tuple[np.dtype[Any], tuple[int, ...]]] = []
         self._batch_rows = -1
-        self._batch_shapes: list[tuple[int, ...]] = []
+        names = schema.names
+        self._pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] = (
+            itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
+        )
         self._targets = [self.views[c.name] for c in schema]
 
     @property
@@ -85,15 +85,13 @@ class ColumnStore:
 
     def check_row(self, row: Mapping[str, Any]) -> list[Any]:
         """One row's values in schema order, ready for `write_row`; raises if any is unacceptable."""
-        row = self._flat(row)
-        values: list[Any] = []
-        for spec, name, dtype, shape, scalar_types in self._plan:
-            value = row[name]
+        values = self._in_order(row)
+        for i, (kinds, dtype, shape) in enumerate(self._row_plan):
+            value = values[i]
             kind = type(value)
-            if kind in scalar_types or (kind is np.ndarray and value.dtype is dtype and value.shape == shape):
-                values.append(value)
-            else:
-                values.append(coerce(value, spec, None))
+            if kind in kinds or (kind is np.ndarray and value.dtype is dtype and value.shape == shape):
+                continue
+            values[i] = coerce(value, self.schema.columns[i], None)
         return values
 
     def write_row(self, slot: int, values: list[Any]) -> None:
@@ -102,29 +100,27 @@ class ColumnStore:
 
     def check_batch(self, batch: Mapping[str, Any]) -> tuple[list[NDArray[Any]], int]:
         """A batch's columns in schema order, ready for `write`, and how many rows; or raises."""
-        batch = self._flat(batch)
-        rows = _row_count(batch[self._plan[0][1]], self._plan[0][0])
+        values = self._in_order(batch)
+        first = values[0]
+        rows = len(first) if type(first) is np.ndarray and first.ndim else _row_count(first, self.schema)
         if rows != self._batch_rows:  # batches tend to have one size
-            self._batch_shapes = [(rows, *spec.shape) for spec in self.schema]
+            self._batch_plan = [(spec.dtype, (rows, *spec.shape)) for spec in self.schema]
             self._batch_rows = rows
-        checked: list[NDArray[Any]] = []
-        for (spec, name, dtype, _, _), shape in zip(self._plan, self._batch_shapes, strict=True):
-            value = batch[name]
+        for i, (dtype, shape) in enumerate(self._batch_plan):
+            value = values[i]
             if type(value) is np.ndarray and value.dtype is dtype and value.shape == shape:
-                checked.append(value)
-            else:
-                checked.append(coerce(value, spec, rows))
-        return checked, rows
+                continue
+            values[i] = coerce(value, self.schema.columns[i], rows)
+        return values, rows
 
-    def _flat(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Flat columns, exactly ours; the usual case is told in the fewest steps."""
-        if len(values) == len(self._plan):
-            for plan in self._plan:
-                if plan[1] not in values:
-                    break
-            else:
-                return values
-        return self.schema.flatten(values)
+    def _in_order(self, values: Mapping[str, Any]) -> list[Any]:
+        """The values of a row or batch in schema order; raises unless they are exactly our columns."""
+        if len(values) == len(self.schema):
+            try:
+                return list(self._pick(values))
+            except KeyError:
+                pass  # nested, or wrong names
+        return list(self._pick(self.schema.flatten(values)))
 
     def write(self, where: slice | Slots, columns: Sequence[NDArray[Any]]) -> None:
         """Write checked columns to the slots ``where``, in order."""
@@ -152,10 +148,9 @@ class ColumnStore:
         self.__dict__.update(wider.__dict__)  # samplers hold this object
 
 
-def _row_count(value: Any, spec: ColumnSpec) -> int:
+def _row_count(first: Any, schema: Schema) -> int:
     try:
-        return len(value)
+        return len(first)
     except TypeError:
-        raise InvalidValue(
-            f"Column {spec.name!r} of a batch needs a first axis (rows), got a scalar."
-        ) from None
+        name = schema.columns[0].name
+        raise InvalidValue(f"Column {name!r} of a batch needs a first axis (rows), got a scalar.") from None

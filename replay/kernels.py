@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
+import numpy as np
 from numba import njit
 
 _INTS = "int64[::1]"
@@ -29,25 +30,27 @@ def _kernel(signature: str | None = None) -> Callable[[_F], _F]:
 def tree_set(sums: Any, minima: Any, size: int, slots: Any, weights: Any) -> None:
     """Set leaves and bring their ancestors up to date, level by level."""
     count = slots.size
+    nodes = np.empty(count, dtype=np.int64)
     for i in range(count):
         node = slots[i] + size
         weight = weights[i]
         sums[node] = weight
-        minima[node] = weight if weight > 0.0 else float("inf")
-    shift = 1
-    level = size >> 1
-    while level >= 1:
+        minima[node] = weight if weight > 0.0 else np.inf
+        nodes[i] = node
+    while count > 0 and nodes[0] > 1:
+        kept = 0
         previous = -1
         for i in range(count):
-            node = (slots[i] + size) >> shift
+            node = nodes[i] >> 1
             if node != previous:  # neighbours (a run of new rows) share their ancestors
                 left = 2 * node
                 sums[node] = sums[left] + sums[left + 1]
                 low, high = minima[left], minima[left + 1]
                 minima[node] = low if low < high else high
+                nodes[kept] = node
+                kept += 1
                 previous = node
-        shift += 1
-        level >>= 1
+        count = kept
 
 
 @_kernel()

@@ -52,30 +52,34 @@ class PrioritizedSampler(Selector):
         super().bind(rows)
         self.tree = SumTree(rows.slots.capacity)
         # New rows enter the tree together, at the next draw: one pass up the tree instead of many.
-        self._pending = np.empty(self._pending_limit, dtype=np.int64)
+        # Their order does not matter, because weights are read from the priorities then.
+        self._pending_blocks: list[Slots] = []
+        self._pending_slots: list[int] = []
         self._pending_count = 0
 
     def insert(self, slots: Slots) -> None:
-        if self._pending_count + slots.size > self._pending_limit:
+        self._pending_blocks.append(slots)
+        self._pending_count += len(slots)
+        if self._pending_count > self._pending_limit:
             self.flush()
-            if slots.size > self._pending_limit:
-                self.update(slots)
-                return
-        self._pending[self._pending_count : self._pending_count + slots.size] = slots
-        self._pending_count += slots.size
 
     def insert_one(self, slot: int) -> None:
-        if self._pending_count == self._pending_limit:
-            self.flush()
-        self._pending[self._pending_count] = slot
+        self._pending_slots.append(slot)
         self._pending_count += 1
+        if self._pending_count > self._pending_limit:
+            self.flush()
 
     def flush(self) -> None:
         """Bring the rows that were inserted since the last draw into the tree."""
         if self._pending_count:
-            slots = self._pending[: self._pending_count].copy()
-            self._pending_count = 0
+            slots = np.concatenate([*self._pending_blocks, np.array(self._pending_slots, dtype=np.int64)])
+            self._forget_pending()
             self.update(slots)
+
+    def _forget_pending(self) -> None:
+        self._pending_blocks.clear()
+        self._pending_slots.clear()
+        self._pending_count = 0
 
     def remove(self, slots: Slots) -> None:
         self.flush()
@@ -89,6 +93,8 @@ class PrioritizedSampler(Selector):
 
     def scale(self, priorities: NDArray[np.float64]) -> NDArray[np.float64]:
         """``p**alpha`` within its bounds; 0 stays 0."""
+        if priorities.size > 1 and (priorities == priorities[0]).all():
+            return np.full(priorities.size, self.scale(priorities[:1])[0])  # new rows: one power for all
         with np.errstate(over="ignore", under="ignore"):
             weights = priorities**self.alpha
         np.clip(weights, SMALLEST_WEIGHT, LARGEST_WEIGHT, out=weights)
@@ -121,7 +127,7 @@ class PrioritizedSampler(Selector):
     def rebuild(self) -> None:
         priorities = self.rows.priorities
         assert priorities is not None
-        self._pending_count = 0
+        self._forget_pending()
         weights = np.zeros(self.tree.capacity)
         live = self.rows.slots.live()
         weights[live] = self.scale(priorities[live])

@@ -7,21 +7,13 @@ live slots, a stack of free ones, and a log of insertions.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .handles import HandleLayout, Handles, Slots
 from .index_set import IndexSet, uniform_integers
-
-
-class Taken(NamedTuple):
-    """Slots for new rows, in order."""
-
-    slots: Slots
-    where: slice | Slots  # the same as an index: a slice where they follow one another
-    handles: Handles
 
 
 class SlotTable:
@@ -37,11 +29,10 @@ class SlotTable:
         self.handles: Handles = ~self.layout.first(capacity)
         self.count = 0
         self.head = 0  # ring form: the oldest row's slot
+        # While slots are used strictly in turn, neighbours are of one generation (but for the wrap).
+        self._even = True
         self._general: _GeneralForm | None = None
-
-    @property
-    def is_ring(self) -> bool:
-        return self._general is None
+        self.is_ring = True  # whether `_general` is None, for those who ask at every insert
 
     # -- writing -----------------------------------------------------------------------------------
 
@@ -58,36 +49,48 @@ class SlotTable:
         self.handles[slot] = (handle if handle >= 0 else ~handle) + self.layout.step
         return slot
 
-    def take(self, count: int) -> Taken:
+    def take(self, count: int) -> tuple[Slots, slice | Slots, Handles]:
         """Slots for ``count`` new rows, 1 to ``capacity``; a full ring gives up its oldest rows.
 
-        In general form there must be that many free slots.
+        Returns the slots in order, the same as an index (a slice where they follow one another), and the
+        new handles. In general form there must be that many free slots.
         """
         if self._general is not None:
             slots = self._general.take_free(count)
-            where: slice | Slots = slots
-        else:
-            start = self.head + self.count
-            if start >= self.capacity:
-                start -= self.capacity
-            slots = np.arange(start, start + count)
-            if start + count <= self.capacity:
-                where = slice(start, start + count)
-            else:
-                slots[self.capacity - start :] -= self.capacity
-                where = slots
-            overwritten = self.count + count - self.capacity
-            if overwritten > 0:
-                self.head = (self.head + overwritten) % self.capacity
-        fresh = self.handles[where]
-        if self.count < self.capacity:
-            fresh = fresh ^ (fresh >> 63)  # the complement where it is negative (an empty slot)
-        fresh = fresh + self.layout.step
-        self.handles[where] = fresh
-        if self._general is not None:
+            fresh = self._next_generation(slots)
             self._general.insert(slots, fresh)
-        self.count = min(self.count + count, self.capacity)
-        return Taken(slots, where, fresh)
+            self.count += count
+            return slots, slots, fresh
+        capacity = self.capacity
+        start = self.head + self.count
+        if start >= capacity:
+            start -= capacity
+        room = capacity - self.count
+        if count > room:
+            self.head = (self.head + count - room) % capacity
+            self.count = capacity
+        else:
+            self.count += count
+        stop = start + count
+        slots = np.arange(start, stop)
+        if stop > capacity:
+            slots[capacity - start :] -= capacity
+            return slots, slots, self._next_generation(slots)
+        where = slice(start, stop)
+        if not self._even:
+            return slots, where, self._next_generation(where)
+        handle = self.handles.item(start)
+        handle = (handle if handle >= 0 else ~handle) + self.layout.step
+        fresh = np.arange(handle, handle + count)
+        self.handles[where] = fresh
+        return slots, where, fresh
+
+    def _next_generation(self, where: slice | Slots) -> Handles:
+        """Write and return the handles of new rows in these slots."""
+        last = self.handles[where]
+        fresh: Handles = (last ^ (last >> 63)) + self.layout.step  # ~x where x is negative (empty), else x
+        self.handles[where] = fresh
+        return fresh
 
     def release(self, slots: Slots) -> None:
         """Empty these live slots (each named once)."""
@@ -95,13 +98,17 @@ class SlotTable:
             return
         if self._general is None and not self._release_from_ring(slots):
             self._general = _GeneralForm(self)
+            self.is_ring = False
+            self._even = False
         if self._general is not None:
             self._general.remove(slots)
             self.count -= slots.size
         self.handles[slots] = ~self.handles[slots]
         if self.count == 0:
             self._general = None
+            self.is_ring = True
             self.head = 0
+            self._even = False  # the next turn begins at slot 0, wherever the last one ended
 
     def _release_from_ring(self, slots: Slots) -> bool:
         """Shorten the ring if ``slots`` are its oldest or its newest rows; tells whether they were."""
@@ -109,7 +116,9 @@ class SlotTable:
         first = int(slots[0])
         if first == self.head and np.array_equal(slots, self.oldest(n)):
             self.head = (self.head + n) % self.capacity
-        elif not np.array_equal(slots, self.newest(n)):
+        elif np.array_equal(slots, self.newest(n)):
+            self._even = False
+        else:
             return False
         self.count -= n
         return True
@@ -166,6 +175,7 @@ class SlotTable:
             "shard": self.layout.shard,
             "count": self.count,
             "head": self.head,
+            "even": self._even,
         }
         arrays: dict[str, NDArray[Any]] = {"handles": self.handles.copy()}
         if self._general is not None:
@@ -180,7 +190,9 @@ class SlotTable:
         self.handles[:] = arrays["handles"]
         self.count = int(values["count"])
         self.head = int(values["head"])
+        self._even = bool(values["even"])
         self._general = None
+        self.is_ring = "order" not in arrays
         if "order" in arrays:
             self._general = _GeneralForm(self, arrays["live"], arrays["order"], arrays["free"])
 

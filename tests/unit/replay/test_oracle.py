@@ -150,10 +150,10 @@ class PrioritizedMachine(RuleBasedStateMachine):
 class NumpyMachine(PrioritizedMachine):
     """The same without the compiled kernels."""
 
-    @initialize()
-    def without_kernels(self) -> None:
-        compiled.load()
-        self.kernels, compiled._loaded = compiled._loaded, None
+    def __init__(self) -> None:
+        super().__init__()
+        self.kernels = compiled.load()
+        compiled._loaded = None
 
     def teardown(self) -> None:
         compiled._loaded = self.kernels
