@@ -17,7 +17,7 @@ from memories.tiers.cold import ColdBlobs
 from memories.tiers.memory_blobs import MemoryBlobs
 from tests.support.cold_cases import FORMS, QUICK
 
-_MODULES: tuple[str, ...] = ()
+_MODULES = ("tests.support.glacier_cases",)
 
 
 @dataclass(frozen=True)

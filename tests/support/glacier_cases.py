@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import atexit
 import functools
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memories.tiers.blobs import BlobStore
+from memories.tiers.glacier.config import GlacierConfig
 from memories.tiers.glacier_memory import GlacierMemory
 from memories.tiers.tier import Tier
+from tests.support import blob_stores
 from tests.support.object_servers import Azurite, FakeGCS, SeaweedFS, ServerProcess, azurite_missing
 from tests.support.tiers import TierCase, closing_case, register
 
@@ -51,6 +54,15 @@ def _remote(provider: str, **extra: Any) -> Any:
     return opened
 
 
+def _store(provider: str, **extra: Any) -> Callable[[Path], AbstractContextManager[BlobStore]]:
+    def opened(folder: Path) -> AbstractContextManager[BlobStore]:
+        place = {"storage_path": folder / "objects"} if provider == "local" else server(provider).config
+        config = {**place, "prefix": f"{folder.parent.name}/{folder.name}", **extra}
+        return closing(GlacierConfig.from_mapping(config, provider).open_blobs())
+
+    return opened
+
+
 register(closing_case("glacier-local", _local, durable=True))
 register(
     closing_case(
@@ -71,3 +83,9 @@ register(
 )
 register(TierCase("glacier-gcs", _remote("gcs"), durable=True, slow=True))
 register(TierCase("glacier-azure", _remote("azure"), durable=True, slow=True))
+
+for _provider in ("local", "s3", "gcs", "azure"):
+    _name = f"glacier-{_provider}"
+    blob_stores.register(blob_stores.StoreCase(_name, _store(_provider), slow=_provider != "local"))
+    _sealed = _store(_provider, encryption_key=KEY, compression="zstd")
+    blob_stores.register(blob_stores.StoreCase(f"{_name}-encrypted-zstd", _sealed, slow=True))

@@ -135,6 +135,7 @@ class GCSObjects(ObjectStore):
         from google.auth import exceptions as auth
         from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
         from requests import exceptions as http
+        from urllib3.exceptions import HTTPError
 
         what = f"{doing} in {self.address}"
         try:
@@ -168,6 +169,7 @@ class GCSObjects(ObjectStore):
             DataCorruption,  # damaged on the way: the client compares checksums
             auth.TransportError,
             http.RequestException,
+            HTTPError,  # raw downloads read from below requests
             ConnectionError,
             TimeoutError,
         ) as error:
