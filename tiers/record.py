@@ -30,7 +30,8 @@ class Record:
     buffers before compression. Times are seconds since the Unix epoch. `clients` holds the highest
     request sequence of each client that this key has seen, so that a repeated request can be told from
     a new one even after the coordinator has died. A `tombstone` has no buffers and stands for a
-    deletion; a `superseded` blob is older than an acknowledged value that lives elsewhere.
+    deletion; a `superseded` blob is older than an acknowledged value that lives elsewhere. `replicas` and
+    `durable` are what the writer asked for on a cluster.
     """
 
     key: str
@@ -44,6 +45,8 @@ class Record:
     priority: float = 0.0
     expires_s: float | None = None
     pinned: bool = False
+    replicas: int = 1
+    durable: bool = False
     clients: Mapping[str, int] = field(default_factory=dict)
     tombstone: bool = False
     superseded: bool = False
@@ -76,6 +79,8 @@ class Record:
             self.priority,
             self.expires_s,
             self.pinned,
+            self.replicas,
+            self.durable,
             dict(self.clients),
             self.tombstone,
             self.superseded,
@@ -92,7 +97,7 @@ class Record:
             if fields[0] != FORMAT:
                 raise CorruptData(f"record format {fields[0]!r} is not {FORMAT}: written by another version?")
             _, key, header, lengths, checksums, has_pickle, version, created_s, *rest = fields
-            metadata, priority, expires_s, pinned, clients, tombstone, superseded = rest
+            metadata, priority, expires_s, pinned, replicas, durable, clients, tombstone, superseded = rest
             return cls(
                 key=key.decode("utf-8", "surrogatepass"),
                 header=bytes(header),
@@ -105,6 +110,8 @@ class Record:
                 priority=float(priority),
                 expires_s=None if expires_s is None else float(expires_s),
                 pinned=bool(pinned),
+                replicas=int(replicas),
+                durable=bool(durable),
                 clients={str(client): int(sequence) for client, sequence in clients.items()},
                 tombstone=bool(tombstone),
                 superseded=bool(superseded),

@@ -199,6 +199,22 @@ class TierCore:
             and slot.version == version
         )
 
+    def hold(self, key: str) -> bool:
+        """Keep commands away from a value while the shell rewrites its bytes; False where it cannot be held
+        now. To be followed by `release`."""
+        slot = self.slots.get(key)
+        if slot is None or slot.kind is not Kind.VALUE or key in self._busy:
+            return False
+        self._busy.add(key)
+        return True
+
+    def release(self, key: str) -> list[Action]:
+        """Let commands at the key again; what waited for it goes on."""
+        self._busy.discard(key)
+        self._work()
+        actions, self._actions = self._actions, []
+        return actions
+
     # -- commands -----------------------------------------------------------------------------------
 
     def _command(self, command: MemberCommand) -> None:

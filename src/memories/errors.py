@@ -86,3 +86,15 @@ class NothingToSample(MemoriesError, LookupError):
 
 class RateLimited(MemoriesError, TimeoutError):
     """The rate limiter does not let the call through yet. Nothing was changed; try again later."""
+
+
+class ValueLost(MemoriesError, LookupError):
+    """Every copy of an acknowledged value is gone. Never an older value in its place, never `KeyNotFound`."""
+
+
+class NotEnoughNodes(MemoriesError, RuntimeError):
+    """Fewer live nodes than the copies that were asked for. Nothing was changed."""
+
+
+class VersionMismatch(MemoriesError, RuntimeError):
+    """The cluster runs another version of Memories than this process."""
