@@ -1,0 +1,56 @@
+"""`ClusterConfig`: what a cluster is made of. Small and picklable: restarted actors get it again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import InvalidValue
+
+if TYPE_CHECKING:
+    from ..tiers.policies import MigrationPolicy
+
+GB = 1000**3
+"""Sizes in public arguments are in GB of 10^9 bytes, as disks and GPUs are sold."""
+
+DEFAULT_SIZES_GB = {"hot": 8.0, "warm": 32.0, "cold": 500.0}
+OBJECT_STORE_SHARE = 0.5
+"""At most this share of a node's object store is ours: the rest belongs to the user's own objects."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClusterConfig:
+    """Budgets and places of the tiers on every node. Budgets are ceilings: nothing is allocated ahead.
+
+    tiers: which of hot, warm and cold every node carries.
+    storage_path: folder for the durable tiers on each node; None for one in the user's data folder.
+    glacier: provider and configuration of the glacier tier; None for no glacier.
+    gpu_fraction: share of a GPU that a hot actor asks Ray for, so that learners keep the rest.
+    temporary: nothing of the durable tiers outlives the cluster.
+    node_selector: custom Ray resource that a node must have to carry tiers; None for every node.
+    """
+
+    hot_bytes: int = int(DEFAULT_SIZES_GB["hot"] * GB)
+    warm_bytes: int = int(DEFAULT_SIZES_GB["warm"] * GB)
+    cold_bytes: int = int(DEFAULT_SIZES_GB["cold"] * GB)
+    tiers: tuple[str, ...] = ("hot", "warm", "cold")
+    storage_path: Path | None = None
+    glacier: Mapping[str, Any] | None = None
+    device: str | None = None
+    gpu_fraction: float = 0.05
+    node_selector: str | None = None
+    replicas: int = 1
+    temporary: bool = False
+    migration_policy: MigrationPolicy | None = None
+    cold_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name in ("hot_bytes", "warm_bytes", "cold_bytes"):
+            if getattr(self, name) <= 0:
+                raise InvalidValue(f"{name} must be positive, not {getattr(self, name)}")
+        if self.replicas < 1:
+            raise InvalidValue(f"replicas must be at least 1, not {self.replicas}")
+        if not 0 < self.gpu_fraction <= 1:
+            raise InvalidValue(f"gpu_fraction must be above 0 and at most 1, not {self.gpu_fraction}")

@@ -1,0 +1,324 @@
+"""`Coordinator`: the actor around the coordinator core. All decisions are in `actors.core`.
+
+Durable when a call returns: whatever the request asked for; the coordinator itself keeps nothing but the
+membership log in Ray's key-value store. Idempotent: every request, by its id. Lost at a restart: the
+catalog, which is made again from the members' inventories; meanwhile requests wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import time
+import uuid
+from collections import Counter, OrderedDict, deque
+from collections.abc import Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+
+from .. import __version__
+from ..errors import DeadlineExceeded
+from ..tiers.policies import MigrationPolicy
+from .config import ClusterConfig
+from .core import commands as cmd
+from .core import events as ev
+from .core.coordinator import CoordinatorCore
+from .core.membership import Phase
+from .core.model import CoreConfig, MemberId, MemberInfo, Outcome, RequestId
+from .heartbeat import Heartbeat
+from .migrator import Migrator, Plan
+from .nodes import NodeWatch
+from .snapshots import take_snapshot
+from .status import Snapshot
+from .view_log import ViewLog
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+MIGRATION_S = 0.5
+ROOM_TRIES = 3
+"""How often a store that finds no room waits for others to sink."""
+KEPT_REPLIES = 4096
+EVENTS_KEPT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Announcement:
+    """Something that happened, for subscribers and the status page."""
+
+    number: int
+    at_s: float
+    what: str
+    member: str
+    keys: tuple[str, ...]
+
+
+class Coordinator:
+    """Feeds the core with events, performs its commands, and answers those who wait."""
+
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig
+    ) -> None:
+        self.cluster = cluster
+        self._loop = asyncio.get_running_loop()
+        self._owner = f"{ray.get_runtime_context().get_actor_id()}/{uuid.uuid4().hex}"
+        self._core = CoordinatorCore(
+            owner=self._owner,
+            clock=time.monotonic,
+            wall_clock=time.time,
+            config=core,
+        )
+        self._log = ViewLog(cluster)
+        self._waiting: dict[RequestId, asyncio.Future[cmd.Reply]] = {}
+        self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()
+        self._announcements: deque[Announcement] = deque(maxlen=EVENTS_KEPT)
+        self._announced = asyncio.Event()
+        self._count = 0
+        self._counts: Counter[str] = Counter()
+        self._nodes = NodeWatch(cluster, namespace, config)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes", "migration")}
+        self._migrator = Migrator(
+            self._core.catalog,
+            self._core.placement,
+            time.monotonic,
+            config.migration_policy or MigrationPolicy(),
+        )
+        self._numbers = itertools.count(1)
+        self._started = self._spawn(self._start())
+
+    # -- what clients call --------------------------------------------------------------------------
+
+    async def ask(self, event: ev.ClientEvent) -> cmd.Reply:
+        """Answer a request. Asking again with the same request id joins the first, or gets its answer."""
+        request = event.request
+        if request in self._answered:
+            return self._answered[request]
+        reply = await self._ask_core(event)
+        if isinstance(event, ev.StoreMany):
+            for _ in range(ROOM_TRIES):
+                if not _is_full(reply) or not await self._make_room(event):
+                    break
+                self._answered.pop(request, None)
+                reply = await self._ask_core(event)
+        self._note_use(event, reply)
+        return reply
+
+    async def _ask_core(self, event: ev.ClientEvent) -> cmd.Reply:
+        request = event.request
+        future = self._waiting.get(request)
+        if future is None:
+            await asyncio.shield(self._started)
+            future = self._waiting.setdefault(request, self._loop.create_future())
+            self._feed(event)
+        return await asyncio.shield(future)
+
+    async def _make_room(self, event: ev.StoreMany) -> bool:
+        """Backpressure: let something sink before the store is tried again; whether anything did."""
+        options = event.options
+        plan = self._migrator.make_room(options.tier or "warm", options.node, sum(event.sizes))
+        return plan is not None and await self._move(plan)
+
+    async def _move(self, plan: Plan) -> bool:
+        request = RequestId(f"migrator/{self._owner}", next(self._numbers))
+        reply = await self._ask_core(ev.MoveMany(request, plan.keys, plan.tier))
+        outcomes = reply.outcomes or (Outcome.OK,) * len(plan.keys)
+        moved = tuple(key for key, o in zip(plan.keys, outcomes, strict=True) if o is Outcome.OK)
+        self._counts[f"moved_{plan.reason}"] += len(moved)
+        return bool(moved)
+
+    def _note_use(self, event: ev.ClientEvent, reply: cmd.Reply) -> None:
+        """What migration goes by."""
+        if isinstance(event, ev.LocateMany):
+            if event.touch:
+                self._migrator.used(
+                    key
+                    for key, where in zip(event.keys, reply.located, strict=True)
+                    if where.outcome is Outcome.OK
+                )
+        elif isinstance(event, ev.StoreMany | ev.DeleteMany):
+            self._migrator.forgotten(event.keys)
+
+    async def tell(self, event: ev.Event) -> None:
+        """Pass on an event that has no answer: a corrupt copy, an operator's decision."""
+        await asyncio.shield(self._started)
+        self._feed(event)
+
+    async def announcements(self, after: int, timeout_s: float) -> list[Announcement]:
+        """What has happened since announcement `after`; waits up to `timeout_s` for the first."""
+        if not self._announcements or self._announcements[-1].number <= after:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._announced.wait(), timeout_s)
+        return [a for a in self._announcements if a.number > after]
+
+    async def members(self) -> tuple[MemberInfo, ...]:
+        """The members that can be read and written now."""
+        await asyncio.shield(self._started)
+        return tuple(self._core.placement.ready.values())
+
+    async def actor_name(self, member: MemberId) -> str | None:
+        """The name of the actor that is this member now."""
+        return self._nodes.actor_name(member)
+
+    async def wait_ready(self, timeout_s: float) -> str:
+        """Wait until the catalog is known and a member can be written; the version of this code."""
+        await asyncio.shield(self._started)
+        ends_s = time.monotonic() + timeout_s
+        while self._core.phase is not Phase.SERVING or not self._core.placement.ready:
+            if time.monotonic() > ends_s:
+                raise DeadlineExceeded(
+                    f"no member of cluster {self.cluster!r} was ready within {timeout_s:g} s"
+                )
+            await asyncio.sleep(TICK_S / 2)
+        return __version__
+
+    async def status(self) -> Snapshot:
+        """One picture of the cluster, from what the coordinator knows."""
+        return take_snapshot(self.cluster, self._core, self._nodes, self._counts, self.heartbeats.values())
+
+    async def drain(self, node: str) -> None:
+        """Begin to move everything off a node."""
+        await self.tell(ev.DrainNode(node))
+
+    async def stop(self, delete: bool) -> None:
+        """End all tier actors. `delete`: they remove their durable data first."""
+        await asyncio.shield(self._started)
+        for task in list(self._tasks):
+            if task is not asyncio.current_task():
+                task.cancel()
+        await self._nodes.stop_all(delete)
+        if delete:
+            await asyncio.to_thread(self._log.erase)
+
+    async def ping(self) -> int:
+        """One round trip."""
+        return 1
+
+    # -- the core and its commands --------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        view = await asyncio.to_thread(self._log.newest)
+        members = await self._nodes.ensure_and_greet()
+        self._feed(ev.Start(view, members))
+        self._spawn(self._tick_forever())
+        self._spawn(self._watch_forever())
+        self._spawn(self._migrate_forever())
+
+    def _feed(self, event: ev.Event) -> None:
+        for command in self._core.handle(event):
+            self._perform(command)
+
+    def _perform(self, command: cmd.Command) -> None:
+        match command:
+            case cmd.Reply():
+                self._answer(command)
+            case cmd.Announce():
+                self._announce(command)
+            case cmd.PersistView() | cmd.CheckView():
+                self._spawn(self._consult_log(command))
+            case cmd.ResetMember() | cmd.Quarantine():
+                self._spawn(self._order(command))
+            case cmd.Stop():
+                log.warning("this coordinator stops: %s", command.reason)
+                ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+            case _:
+                self._spawn(self._send(command))
+
+    async def _send(self, command: cmd.MemberCommand) -> None:
+        """A command to a member. No answer, for whatever reason, is a lost message: the core repeats it."""
+        member = command.fence.member
+        handle = self._nodes.handle(member)
+        if handle is None:
+            return
+        try:
+            self._feed(await handle.execute.remote(command))
+        except ray.exceptions.RayActorError:
+            self._nodes.suspect(member)
+        except ray.exceptions.RayTaskError as error:
+            log.error("member %s failed at %s: %s", member, type(command).__name__, error)
+
+    async def _order(self, command: cmd.ResetMember | cmd.Quarantine) -> None:
+        handle = self._nodes.handle(command.member)
+        if handle is not None:
+            with contextlib.suppress(ray.exceptions.RayError):
+                await handle.order.remote(command)
+
+    async def _consult_log(self, command: cmd.PersistView | cmd.CheckView) -> None:
+        asked_s = time.monotonic()
+        if isinstance(command, cmd.PersistView):
+            view = command.view
+            if await asyncio.to_thread(self._log.append, view):
+                self._feed(ev.ViewPersisted(view.number, asked_s))
+                return
+            newest = await asyncio.to_thread(self._log.newest)
+            if newest is not None:
+                self._feed(ev.ViewRefused(newest, asked_s))
+            return
+        newer = await asyncio.to_thread(self._log.entry, command.number + 1)
+        if newer is not None:
+            newer = await asyncio.to_thread(self._log.newest)
+        self._feed(ev.ViewChecked(command.number, command.asked_s, newer))
+
+    def _answer(self, reply: cmd.Reply) -> None:
+        if not reply.located and not reply.keys:  # reading again is as good as remembering
+            self._answered[reply.request] = reply
+        while len(self._answered) > KEPT_REPLIES:
+            self._answered.popitem(last=False)
+        future = self._waiting.pop(reply.request, None)
+        if future is not None and not future.done():
+            future.set_result(reply)
+
+    def _announce(self, command: cmd.Announce) -> None:
+        self._count += 1
+        self._counts[command.what] += max(1, len(command.keys))
+        entry = Announcement(self._count, time.time(), command.what, command.member, command.keys)
+        self._announcements.append(entry)
+        log.info("%s member=%s keys=%d", command.what, command.member, len(command.keys))
+        self._announced.set()
+        self._announced = asyncio.Event()
+
+    async def _migrate_forever(self) -> None:
+        beat = self.heartbeats["migration"]
+        while True:
+            with beat.beat():
+                if self._core.phase is Phase.SERVING:
+                    for plan in self._migrator.plan():
+                        await self._move(plan)
+            await asyncio.sleep(beat.pause_s(MIGRATION_S))
+
+    # -- loops ------------------------------------------------------------------------------------------
+
+    async def _tick_forever(self) -> None:
+        while True:
+            with self.heartbeats["tick"].beat():
+                self._feed(ev.Tick())
+            await asyncio.sleep(TICK_S)
+
+    async def _watch_forever(self) -> None:
+        known: dict[MemberId, int] = {}
+        while True:
+            with self.heartbeats["nodes"].beat():
+                greeted = await self._nodes.ensure_and_greet()
+                now = {info.member: info.incarnation for info in greeted}
+                for member, incarnation in known.items():
+                    if now.get(member) != incarnation and self._nodes.is_lost(member, incarnation):
+                        self._feed(ev.MemberLost(member, incarnation))
+                for info in greeted:
+                    if known.get(info.member) != info.incarnation:
+                        self._feed(ev.MemberJoined(info))
+                known = {m: i for m, i in {**known, **now}.items() if not self._nodes.is_lost(m, i)}
+            await self._nodes.wait()
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _is_full(reply: cmd.Reply) -> bool:
+    return reply.outcomes is not None and Outcome.FULL in reply.outcomes

@@ -1,0 +1,87 @@
+"""Where `ray.remote` is applied, and with which options our actors run.
+
+All actors are detached, so that they outlive the driver that made them, and restart for ever, with
+``max_task_retries=0``: Ray's own retries would apply one acknowledged write twice. Repeating is ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from .config import ClusterConfig
+from .core.model import CoreConfig
+from .names import coordinator_name, tier_actor_name
+
+HEAD = "node:__internal_head__"
+HEAD_SHARE = 0.001
+
+MEMBER_CALLS = 1_000
+COORDINATOR_CALLS = 10_000
+"""Requests that may wait in the coordinator at the same time."""
+
+
+def tiers_of_node(node: Mapping[str, Any], config: ClusterConfig) -> Iterator[tuple[str, int]]:
+    """The tiers that a node carries, with an index: hot tiers are one for each GPU."""
+    resources = node["Resources"]
+    if config.node_selector is not None and config.node_selector not in resources:
+        return
+    for tier in config.tiers:
+        for index in range(max(1, int(resources.get("GPU", 0))) if tier == "hot" else 1):
+            yield tier, index
+    if config.glacier is not None and HEAD in resources:
+        yield "glacier", 0
+
+
+def start_tier_actor(
+    cluster: str, namespace: str, config: ClusterConfig, node_id: str, tier: str, index: int
+) -> Any:
+    """The tier actor of a node, which is started if it does not run yet."""
+    from .tier_actor import TierActor
+
+    gpus = config.gpu_fraction if tier == "hot" and _gpus(node_id) else 0
+    return (
+        ray.remote(TierActor)
+        .options(
+            name=tier_actor_name(cluster, f"{node_id}/{tier}{index}"),
+            namespace=namespace,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=MEMBER_CALLS,
+            num_cpus=0,
+            num_gpus=gpus,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        )
+        .remote(cluster, namespace, node_id, tier, index, config)
+    )
+
+
+def start_coordinator(cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig) -> Any:
+    """The coordinator of a cluster, on the head node; the one that runs, if there is one."""
+    from .coordinator import Coordinator
+
+    return (
+        ray.remote(Coordinator)
+        .options(
+            name=coordinator_name(cluster),
+            namespace=namespace,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=COORDINATOR_CALLS,
+            num_cpus=0,
+            resources={HEAD: HEAD_SHARE},
+        )
+        .remote(cluster, namespace, config, core)
+    )
+
+
+def _gpus(node_id: str) -> int:
+    nodes = ray.nodes()  # type: ignore[no-untyped-call]
+    return next((int(n["Resources"].get("GPU", 0)) for n in nodes if n["NodeID"] == node_id), 0)

@@ -1,0 +1,373 @@
+"""`MemoryManager`: named values on a cluster of tier actors. What driver scripts use."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..errors import Closed, InvalidType, InvalidValue, KeyNotFound
+from ..paths import data_folder
+from ..tiers.codec import encode
+from ..tiers.record import Version
+from ..tiers.validation import check_key, check_keys, check_metadata, check_priority
+from .client import MemoryClient, Receipt
+from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_path
+from .config import DEFAULT_SIZES_GB, GB, ClusterConfig
+from .core.model import TIER_ORDER, Outcome, StoreOptions
+from .memory_reports import MemoryReports
+from .session import RaySession
+from .striping import CHUNK_PREFIX
+
+if TYPE_CHECKING:
+    from ..tiers.policies import MigrationPolicy
+    from .cluster import Cluster
+
+_MISSING: Any = object()
+
+
+class MemoryManager:
+    """Arrays, tensors, tables and objects by name, in four tiers that move them by themselves.
+
+    Without arguments it is private: it starts a Ray of its own where this process has none, and leaves
+    nothing behind after `cleanup`. With ``name=`` its durable data is there again at the next start.
+    `memories.connect().memory()` gives one that several drivers share.
+
+    Sizes are in GB of 10^9 bytes, are ceilings (nothing is allocated ahead), and are clamped to what the
+    machine has. Thread-safe. Not for use in a forked child.
+    """
+
+    def __init__(
+        self,
+        hot_memory_size: float | None = None,
+        warm_memory_size: float | None = None,
+        cold_memory_size: float | None = None,
+        glacier_memory_enabled: bool = False,
+        *,
+        glacier_enabled: bool = False,
+        glacier: Mapping[str, Any] | None = None,
+        migration_policy: MigrationPolicy | None = None,
+        name: str | None = None,
+        storage_path: str | Path | None = None,
+        cluster: Cluster | None = None,
+        timeout_s: float = 60.0,
+    ) -> None:
+        sizes = {"hot": hot_memory_size, "warm": warm_memory_size, "cold": cold_memory_size}
+        self._private = cluster is None
+        self._storage_path = None if storage_path is None else Path(storage_path)
+        self._keeps_data = name is not None or storage_path is not None
+        self._closed = False
+        self._default_replicas = 1
+        if cluster is None:
+            config = _config(
+                sizes,
+                glacier_memory_enabled or glacier_enabled,
+                glacier,
+                migration_policy,
+                self._storage_path,
+                name,
+            )
+            cluster = _open_private(name, config, timeout_s)
+        elif any(size is not None for size in sizes.values()) or migration_policy or glacier:
+            raise InvalidValue("sizes and policies of a shared cluster are given to connect(config=...)")
+        self._cluster = cluster
+        self._client: MemoryClient = cluster.client(timeout_s=timeout_s)
+        self._reports = MemoryReports(cluster, self._client)
+        self._snapshots = ClusterSnapshots(self._client, data_folder() / "snapshots" / cluster.name)
+
+    # -- storing --------------------------------------------------------------------------------------
+
+    def store(
+        self,
+        key: str,
+        value: Any = _MISSING,
+        *,
+        data: Any = _MISSING,
+        tier: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        priority: float = 0,
+        ttl: float | None = None,
+        pin: bool = False,
+        replicas: int | None = None,
+        durable: bool = False,
+        allow_degraded: bool = False,
+        timeout_s: float | None = None,
+    ) -> Receipt:
+        """Keep a value under a name, replacing what was there. `data` is another word for `value`.
+
+        Returns when the copies that were asked for exist: `replicas` on as many distinct nodes, and with
+        ``durable=True`` one on stable storage. Raises `CapacityExceeded`, `NotEnoughNodes` (unless
+        ``allow_degraded=True``), `DeadlineExceeded`; then nothing was changed, or, for the last, it is
+        not known whether it was.
+        """
+        if (value is _MISSING) == (data is _MISSING):
+            raise InvalidType("store() takes one value: store(key, value) or store(key, data=value)")
+        value = data if value is _MISSING else value
+        options = self._options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
+        check_key(key)
+        checked = check_metadata(metadata)
+        return self._client.store_many([key], [encode(value)], [checked], options, timeout_s)
+
+    def store_many(
+        self,
+        values: Mapping[str, Any] | Iterable[tuple[str, Any]],
+        *,
+        tier: str | None = None,
+        metadata: Mapping[str, Mapping[str, Any]] | None = None,
+        priority: float = 0,
+        ttl: float | None = None,
+        pin: bool = False,
+        replicas: int | None = None,
+        durable: bool = False,
+        allow_degraded: bool = False,
+        timeout_s: float | None = None,
+    ) -> Receipt:
+        """Store several values in one request. `metadata` is by key. Not atomic as a whole: each value is."""
+        items = dict(values)
+        options = self._options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
+        keys = check_keys(items)
+        known = metadata or {}
+        data = [check_metadata(known.get(key)) for key in keys]
+        if not keys:
+            return Receipt(Version(), options.replicas, durable)
+        return self._client.store_many(keys, [encode(v) for v in items.values()], data, options, timeout_s)
+
+    # -- reading ----------------------------------------------------------------------------------------
+
+    def retrieve(
+        self,
+        key: str,
+        *,
+        partial: bool = False,
+        start: int | None = None,
+        end: int | None = None,
+        rows: Sequence[int] | None = None,
+        copy: bool = False,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """The value of a key, or some of its rows. Arrays are read-only views of shared memory where that
+        is possible; ``copy=True`` makes them the caller's own.
+
+        Raises `KeyNotFound` (a KeyError), `ValueLost` where every copy is gone, `DeadlineExceeded`.
+        """
+        check_key(key)
+        self._check_open()
+        if rows is not None and (start is not None or end is not None):
+            raise InvalidValue("rows and start/end both choose rows: give one of them")
+        part = (
+            (start, end, rows)
+            if partial or rows is not None or start is not None or end is not None
+            else None
+        )
+        return self._client.retrieve(key, part=part, copy=copy, timeout_s=timeout_s)
+
+    def retrieve_many(self, keys: Iterable[str], *, timeout_s: float | None = None) -> dict[str, Any]:
+        """Several values by key, in one request for each tier that has some of them."""
+        wanted = list(dict.fromkeys(check_keys(keys)))
+        self._check_open()
+        return dict(zip(wanted, self._client.retrieve_many(wanted, timeout_s), strict=True))
+
+    def exists(self, key: str) -> bool:
+        """Whether the key can be read."""
+        check_key(key)
+        self._check_open()
+        return self._client.locate_many([key], touch=False)[0].outcome is Outcome.OK
+
+    def get_tier(self, key: str) -> str:
+        """The fastest tier that has the key. Raises `KeyNotFound`."""
+        check_key(key)
+        self._check_open()
+        (located,) = self._client.locate_many([key], touch=False)
+        if located.outcome is not Outcome.OK:
+            raise KeyNotFound(f"{key!r} is not stored; keys() lists what is")
+        tiers = {self._client.tier_of(member) for member, _ in located.members}
+        return min(tiers, key=TIER_ORDER.index)
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """All keys that start with the prefix, sorted."""
+        self._check_open()
+        return [key for key in self._client.keys(prefix) if not key.startswith(CHUNK_PREFIX)]
+
+    def query(
+        self,
+        metadata_filter: Mapping[str, Any] | None = None,
+        *,
+        sort: Any = None,
+        limit: int | None = None,
+    ) -> list[str]:
+        """Keys whose metadata match a filter in the manner of MongoDB."""
+        self._check_open()
+        return self._client.query(metadata_filter or {}, sort=sort, limit=limit)
+
+    # -- changing -----------------------------------------------------------------------------------------
+
+    def delete(self, key: str) -> bool:
+        """Forget a key; whether there was one."""
+        return self.delete_many([key]) == 1
+
+    def delete_many(self, keys: Iterable[str]) -> int:
+        """Forget several keys; how many there were."""
+        wanted = list(dict.fromkeys(check_keys(keys)))
+        self._check_open()
+        return self._client.delete_many(wanted) if wanted else 0
+
+    def move(self, key: str, tier: str) -> None:
+        """Move a key to a tier. Returns when it is there; at no moment is it nowhere."""
+        check_key(key)
+        self._check_open()
+        self._client.move_many([key], _check_tier(tier))
+
+    def compress(
+        self, tier: str = "cold", compression_level: int | None = None, *, method: str = "zstd"
+    ) -> dict[str, int]:
+        """Write every value of the cold tier anew with this compression, and say what that saved. Reads
+        and writes go on meanwhile; values come back as they were."""
+        self._check_open()
+        if _check_tier(tier) != "cold":
+            raise InvalidValue(f"only the cold tier is compressed in place, not {tier}")
+        before, after = self._client.compress(tier, method, compression_level)
+        return {"before_bytes": before, "after_bytes": after}
+
+    def clear(self) -> None:
+        """Forget every key, pinned ones included."""
+        self._check_open()
+        keys = self._client.keys()
+        for start in range(0, len(keys), 10_000):
+            self._client.delete_many(keys[start : start + 10_000])
+
+    # -- snapshots -----------------------------------------------------------------------------------------
+
+    def create_snapshot(self, path: str | Path | None = None, *, description: str = "") -> str:
+        """Write everything into one file: `path`, or one in the snapshot folder. Returns the path or the
+        new snapshot's id, which `restore_snapshot` takes."""
+        self._check_open()
+        identity, _ = self._snapshots.create(snapshot_path(path), description)
+        return identity
+
+    def restore_snapshot(
+        self, snapshot: str | Path, *, keys: Sequence[str] | None = None, allow_pickle: bool = False
+    ) -> list[str]:
+        """Store what a snapshot holds, or some of its keys; returns them. All of it is verified before
+        anything changes. Values that are pickled are refused unless ``allow_pickle=True``."""
+        self._check_open()
+        return self._snapshots.restore(snapshot, keys, allow_pickle)
+
+    def list_snapshots(self) -> list[SnapshotFile]:
+        """The snapshots of the snapshot folder, the oldest first."""
+        self._check_open()
+        return self._snapshots.list()
+
+    # -- reports -------------------------------------------------------------------------------------------
+
+    def get_memory_usage(self) -> dict[str, float]:
+        """Percent of each tier's budget in use, over all nodes."""
+        self._check_open()
+        return self._reports.usage_percent()
+
+    def get_metrics(self) -> dict[str, Any]:
+        """Figures of each tier, and of this manager's own reads and writes."""
+        self._check_open()
+        return self._reports.metrics()
+
+    # -- the end ---------------------------------------------------------------------------------------------
+
+    def cleanup(self) -> None:
+        """End a private memory and leave nothing behind (a named one keeps its durable data); of a shared
+        one, only this connection ends. Twice is fine."""
+        if self._closed:
+            return
+        self.close()
+        if self._private:
+            if not self._keeps_data:
+                shutil.rmtree(self._snapshots.folder, ignore_errors=True)
+            self._cluster.shutdown(delete=not self._keeps_data)
+
+    def close(self) -> None:
+        """End this connection. Twice is fine."""
+        self._closed = True
+        self._client.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cleanup()
+
+    def __contains__(self, key: object) -> bool:
+        return isinstance(key, str) and bool(key) and self.exists(key)
+
+    def _options(
+        self,
+        tier: str | None,
+        priority: float,
+        ttl: float | None,
+        pin: bool,
+        replicas: int | None,
+        durable: bool,
+        allow_degraded: bool,
+    ) -> StoreOptions:
+        self._check_open()
+        replicas = self._default_replicas if replicas is None else replicas
+        if not isinstance(replicas, int) or replicas < 1:
+            raise InvalidValue(f"replicas must be a whole number of at least 1, not {replicas!r}")
+        if ttl is not None and not ttl > 0:
+            raise InvalidValue(f"ttl must be a positive number of seconds, not {ttl!r}")
+        return StoreOptions(
+            node=self._client.node,
+            tier=None if tier is None else _check_tier(tier),
+            replicas=replicas,
+            durable=durable,
+            allow_degraded=allow_degraded,
+            priority=check_priority(priority),
+            expires_s=None if ttl is None else time.time() + ttl,
+            pinned=pin,
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise Closed("this MemoryManager was closed; make a new one")
+
+
+def _check_tier(tier: str) -> str:
+    if tier not in TIER_ORDER:
+        raise InvalidValue(f"tier {tier!r} is not one of {', '.join(TIER_ORDER)}")
+    return tier
+
+
+def _config(
+    sizes: Mapping[str, float | None],
+    glacier_enabled: bool,
+    glacier: Mapping[str, Any] | None,
+    policy: MigrationPolicy | None,
+    storage_path: Path | None,
+    name: str | None,
+) -> ClusterConfig:
+    budgets: dict[str, Any] = {}
+    for tier, size in sizes.items():
+        chosen = DEFAULT_SIZES_GB[tier] if size is None else size
+        if not chosen > 0:
+            raise InvalidValue(f"{tier}_memory_size must be a positive number of GB, not {chosen!r}")
+        budgets[f"{tier}_bytes"] = int(chosen * GB)
+    if glacier_enabled and glacier is None:
+        glacier = {"provider": "local"}
+    return ClusterConfig(
+        **budgets,
+        glacier=glacier,
+        storage_path=storage_path,
+        migration_policy=policy,
+        temporary=name is None and storage_path is None,
+    )
+
+
+def _open_private(name: str | None, config: ClusterConfig, timeout_s: float) -> Cluster:
+    from .cluster import open_cluster
+    from .names import NAMESPACE, check_cluster_name
+
+    chosen = f"private-{uuid.uuid4().hex[:12]}" if name is None else check_cluster_name(name)
+    return open_cluster(RaySession.private(), chosen, NAMESPACE, config, timeout_s)

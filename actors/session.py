@@ -1,0 +1,134 @@
+"""`RaySession`: joins the Ray that is there, or starts one of our own; ends only what it started."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+from dataclasses import dataclass
+
+import psutil
+import ray
+from ray._private import services
+
+from ..errors import InvalidValue, Unavailable
+
+log = logging.getLogger(__name__)
+
+CLIENT_PREFIX = "ray://"
+PROBE_TIMEOUT_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class RaySession:
+    """A connection of this process to Ray. `started` says that `end` may shut Ray down."""
+
+    address: str
+    started: bool
+    pid: int
+
+    @classmethod
+    def join(cls, address: str | None = None) -> RaySession:
+        """Use the Ray that this process has; else the one at `address`, in ``RAY_ADDRESS``, or on this
+        machine; else start one on this machine.
+
+        Raises `Unavailable` where nothing answers at an address that was asked for, and where this
+        machine is not a node of that cluster (Ray would end the process after 10 s).
+        """
+        if ray.is_initialized():
+            return cls._initialised(address)
+        wanted = address or os.environ.get("RAY_ADDRESS") or _running_here()
+        if wanted is None or wanted == "local":
+            return cls.start()
+        if wanted == "auto":
+            found = os.environ.get("RAY_ADDRESS") or _running_here()
+            if found is None:
+                raise Unavailable(
+                    "no Ray runs on this machine; start it with `ray start --head`, or connect() alone"
+                )
+            wanted = found
+        if not wanted.startswith(CLIENT_PREFIX):
+            _require_node_of(wanted)
+        try:
+            ray.init(address=wanted, log_to_driver=False, logging_level=logging.WARNING)
+        except (ConnectionError, RuntimeError, TimeoutError) as error:
+            raise Unavailable(f"cannot join Ray at {wanted}: {error}") from error
+        return cls(wanted, started=False, pid=os.getpid())
+
+    @classmethod
+    def start(cls) -> RaySession:
+        """Start a Ray of our own on this machine, whatever cluster the machine last had."""
+        ray.init(
+            address="local",
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.WARNING,
+        )
+        return cls(ray.get_runtime_context().gcs_address, started=True, pid=os.getpid())
+
+    @classmethod
+    def private(cls) -> RaySession:
+        """For memory that belongs to this process: the Ray that it has already, or a new one of our own."""
+        return cls._initialised(None) if ray.is_initialized() else cls.start()
+
+    @classmethod
+    def _initialised(cls, address: str | None) -> RaySession:
+        current = ray.get_runtime_context().gcs_address
+        if address not in (None, "auto", "local", current) and not address.startswith(CLIENT_PREFIX):
+            raise InvalidValue(
+                f"this process is connected to Ray at {current} already; "
+                f"call ray.shutdown() before connecting to {address}"
+            )
+        return cls(current, started=False, pid=os.getpid())
+
+    def end(self) -> None:
+        """Shut Ray down if, and only if, this session started it."""
+        if self.started and os.getpid() == self.pid and ray.is_initialized():
+            ray.shutdown()
+
+
+def _running_here() -> str | None:
+    """The address of the Ray that was last started on this machine, if it still answers."""
+    address: str | None = services.find_bootstrap_address(None)
+    return address if address and answers(address) else None
+
+
+def answers(address: str) -> bool:
+    """Whether something listens at ``host:port``."""
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+def _require_node_of(address: str) -> None:
+    """Ray lets a process join only on a machine that runs a raylet of the cluster, and kills it elsewhere."""
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit():
+        raise InvalidValue(f"{address!r} is no address: use 'host:port', 'ray://host:port' or 'auto'")
+    if not answers(address):
+        raise Unavailable(
+            f"nothing answers at {address}; is the cluster up, and is this its GCS port (6379 by default)?"
+        )
+    if not _has_raylet_of(address):
+        raise Unavailable(
+            f"this machine is not a node of the Ray cluster at {address}. From outside use "
+            f"connect('ray://{host}:10001'), or run the driver inside with `ray job submit`"
+        )
+
+
+def _has_raylet_of(gcs_address: str) -> bool:
+    """Whether some raylet on this machine was started with this GCS address."""
+    host, _, port = gcs_address.rpartition(":")
+    names = {gcs_address}
+    with contextlib.suppress(OSError):
+        names |= {f"{info[4][0]}:{port}" for info in socket.getaddrinfo(host, None)}
+    for process in psutil.process_iter(["name", "cmdline"]):
+        if process.info["name"] == "raylet":
+            arguments = process.info["cmdline"] or ()
+            if any(f"--gcs-address={name}" in arguments for name in names):
+                return True
+    return False

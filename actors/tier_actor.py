@@ -1,0 +1,447 @@
+"""`TierActor`: one tier on one node. All decisions are in `actors.core.tier`; this shell does the I/O.
+
+Durable when a command is answered: for cold and glacier everything, fsynced; for hot and warm nothing,
+which is why the coordinator keeps as many copies as a value asks for. Idempotent: every command, by its
+stamp. Lost at a restart: what hot and warm held; cold and glacier find theirs again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import ray
+
+from ..errors import CapacityExceeded, CorruptData, KeyNotFound, MemoriesError, StorageFull
+from ..tiers.blobs import Blob
+from ..tiers.checksum import checksum
+from ..tiers.cold import ColdBlobs
+from ..tiers.encoded import Selection
+from ..tiers.query import MetadataIndex
+from ..tiers.record import Record, Version
+from .config import ClusterConfig
+from .core import commands as cmd
+from .core import tier as core
+from .core.events import Done, InventoryReported
+from .core.model import Kind, MemberId, MemberInfo, Outcome
+from .names import coordinator_name
+from .parcel import INLINE_BYTES, Packed, split, views
+from .readings import Reading, ReadState
+from .shared_blobs import SharedBlobs
+from .tier_media import Medium, open_medium
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+FETCH_TIMEOUT_S = 30.0
+INLINE_WRITE_BYTES = 1 << 20
+"""Up to this much a memory tier writes on its event loop; more, or to a disk, goes to a thread."""
+
+
+class TierActor:
+    """Keeps blobs, and tells a reader on its own node where they are in shared memory."""
+
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, cluster: str, namespace: str, node: str, tier: str, index: int, config: ClusterConfig
+    ) -> None:
+        self._cluster, self._namespace, self._node = cluster, namespace, node
+        self._medium: Medium = await asyncio.to_thread(open_medium, cluster, node, tier, index, config)
+        self._blobs = self._medium.blobs
+        info = MemberInfo(
+            member=self._medium.member,
+            node=node,
+            tier=tier,
+            incarnation=time.time_ns(),
+            durable=self._blobs.durable,
+            capacity_bytes=self._medium.capacity_bytes,
+            highest_epoch=self._medium.epoch,
+        )
+        self._metadata = MetadataIndex()
+        self._core = core.TierCore(info, await asyncio.to_thread(self._recover))
+        self._answers: dict[int, asyncio.Future[Done | InventoryReported]] = {}
+        self._fetched: dict[int, list[tuple[Record, Blob] | None]] = {}
+        self._sources: dict[MemberId, Any] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.reads = 0
+        self.writes = 0
+
+    # -- what the coordinator calls ---------------------------------------------------------------------
+
+    async def hello(self) -> MemberInfo:
+        """Who this is, in this life."""
+        return self._core.info
+
+    async def execute(self, command: cmd.MemberCommand) -> Done | InventoryReported:
+        """Carry out a command and say what became of it. Repeating it changes nothing."""
+        if command.fence.epoch > self._core.epoch and self._medium.disk is not None:
+            await asyncio.to_thread(self._medium.disk.raise_epoch, command.fence.epoch)
+        stamp = command.fence.stamp
+        future = self._answers.get(stamp)
+        if future is None:
+            future = self._answers[stamp] = asyncio.get_running_loop().create_future()
+            future.add_done_callback(lambda _: self._answers.pop(stamp, None))
+        await self._act(self._core.handle(command))
+        return await asyncio.shield(future)
+
+    async def order(self, command: cmd.ResetMember | cmd.Quarantine) -> None:
+        """Begin a new life, or put the disk aside."""
+        if isinstance(command, cmd.ResetMember):
+            await self._act(self._core.reset(command, time.time_ns()))
+        elif command.incarnation == self._core.info.incarnation:
+            await asyncio.to_thread(self._medium.quarantine)
+
+    async def close(self, delete: bool) -> None:
+        """Release the medium; with `delete`, remove what is on it."""
+        await asyncio.to_thread(self._medium.close, delete)
+
+    # -- what readers call --------------------------------------------------------------------------------
+
+    async def read(
+        self, incarnation: int, keys: Sequence[str], versions: Sequence[Version], node: str
+    ) -> list[Reading]:
+        """The values of keys, each in exactly the version that the reader was sent for."""
+        self.reads += len(keys)
+        small = self._medium.in_memory
+        readings = []
+        for key, version in zip(keys, versions, strict=True):
+            if not self._core.may_read(key, Version(*version), incarnation):
+                readings.append(Reading(ReadState.GONE))
+            elif small:
+                readings.append(self._reading(key, Version(*version), node))
+            else:
+                readings.append(await asyncio.to_thread(self._reading, key, Version(*version), node))
+        return readings
+
+    async def read_part(self, incarnation: int, key: str, version: Version, selection: Selection) -> Reading:
+        """Some bytes of one value."""
+        self.reads += 1
+        if not self._core.may_read(key, Version(*version), incarnation):
+            return Reading(ReadState.GONE)
+        return await asyncio.to_thread(self._read_part, key, Version(*version), selection)
+
+    async def headers(self, incarnation: int, key: str, version: Version) -> Record | None:
+        """What is said of a value, without its bytes."""
+        if not self._core.may_read(key, Version(*version), incarnation):
+            return None
+        return await asyncio.to_thread(self._whole_record, key)
+
+    async def query(
+        self, metadata_filter: Mapping[str, Any], sort: Any, limit: int | None
+    ) -> list[tuple[str, Version, Mapping[str, Any]]]:
+        """Keys of this tier whose metadata match, with the version in which they do; sorted where asked."""
+        slots = self._core.slots
+        found = self._metadata.query(metadata_filter, sort=sort, limit=limit)
+        return [
+            (key, slots[key].version, self._metadata.get(key) if sort else {})
+            for key in found
+            if key in slots and slots[key].kind is Kind.VALUE
+        ]
+
+    async def compress(self, method: str, level: int | None) -> tuple[int, int]:
+        """Write every value anew with this compression; the bytes used before and after."""
+        blobs = self._blobs
+        before = blobs.used_bytes
+        if isinstance(blobs, ColdBlobs):
+            for key in list(self._core.slots):
+                if self._core.hold(key):
+                    try:
+                        await asyncio.to_thread(_recompress, blobs, key, method, level)
+                    finally:
+                        await self._act(self._core.release(key))
+        return before, blobs.used_bytes
+
+    # -- the core and its actions ---------------------------------------------------------------------------
+
+    async def _act(self, actions: Sequence[core.Action]) -> None:
+        for action in actions:
+            match action:
+                case core.Respond():
+                    future = self._answers.get(action.answer.stamp)
+                    if future is not None and not future.done():
+                        future.set_result(action.answer)
+                case core.Write():
+                    outcomes = await self._on_medium(
+                        self._nbytes(action), self._write, action, await self._blobs_of(action)
+                    )
+                    await self._act(self._core.handle(core.Written(action.ticket, outcomes)))
+                case core.Erase():
+                    outcomes = await self._on_medium(0, self._erase, action)
+                    await self._act(self._core.handle(core.Written(action.ticket, outcomes)))
+                case core.Fetch():
+                    slots = await self._fetch(action)
+                    await self._act(self._core.handle(core.Fetched(action.ticket, slots)))
+                case core.Wipe():
+                    self._blobs.clear()
+                    self._metadata = MetadataIndex()
+                case core.AnnounceMember():
+                    pass  # the coordinator's watch greets us twice a second
+
+    async def _on_medium(self, nbytes: int, function: Callable[..., T], *arguments: Any) -> T:
+        if self._medium.in_memory and nbytes <= INLINE_WRITE_BYTES:
+            return function(*arguments)
+        return await asyncio.to_thread(function, *arguments)
+
+    def _nbytes(self, action: core.Write) -> int:
+        return sum(slot.nbytes for slot in action.slots)
+
+    async def _blobs_of(self, action: core.Write) -> list[Blob | None]:
+        """The blobs to be written; None where only the record changes."""
+        command = action.command
+        blobs: list[Blob | None] = []
+        for row, key, slot in zip(action.rows, action.keys, action.slots, strict=True):
+            if isinstance(command, cmd.PutMany):
+                position = row if command.rows is None else command.rows[row]
+                packed: Packed = command.payload.values[position]
+                blobs.append(await self._unpack(key, slot, packed))
+            elif isinstance(command, cmd.CopyMany):
+                found = self._fetched[command.fence.stamp][row]
+                assert found is not None
+                record, blob = found
+                blobs.append(Blob(_record(key, slot, record), blob.buffers))
+            elif isinstance(command, cmd.MarkMany):
+                blobs.append(Blob(_record(key, slot, None)))
+            else:
+                blobs.append(None)
+        return blobs
+
+    async def _unpack(self, key: str, slot: core.Slot, packed: Packed) -> Blob:
+        if packed.ref is None:
+            buffers = split(packed.inline or b"", packed.lengths)
+        else:
+            buffers = views(await packed.ref)
+        record = Record(
+            key=key,
+            header=packed.header,
+            lengths=packed.lengths,
+            has_pickle=packed.has_pickle,
+            created_s=time.time(),
+            metadata=packed.metadata,
+        )
+        if packed.ref is not None and isinstance(self._blobs, SharedBlobs):
+            self._blobs.note_ref(key, slot.version, packed.ref)
+        return Blob(_record(key, slot, record), buffers)
+
+    def _write(self, action: core.Write, blobs: Sequence[Blob | None]) -> tuple[Outcome, ...] | None:
+        self.writes += len(blobs)
+        whole = [self._with_checksums(blob) for blob in blobs if blob is not None]
+        try:
+            if isinstance(action.command, cmd.MarkMany) and not self._blobs.durable:
+                self._blobs.remove_many(action.keys)  # the core's slots remember the marks of this life
+            elif whole:
+                self._blobs.put_many(whole)
+            for key, slot, blob in zip(action.keys, action.slots, blobs, strict=True):
+                if blob is None:
+                    old = self._blobs.record(key)
+                    if old is not None:
+                        self._blobs.update(_record(key, slot, old))
+        except (StorageFull, CapacityExceeded) as error:
+            log.warning("tier %s is full: %s", self._core.info.member, error)
+            return self._outcomes_after_failure(action, Outcome.FULL)
+        except (MemoriesError, OSError):
+            log.exception("tier %s could not write %d keys", self._core.info.member, len(blobs))
+            return self._outcomes_after_failure(action, Outcome.ERROR)
+        for key, slot in zip(action.keys, action.slots, strict=True):
+            record = self._blobs.record(key)
+            if slot.kind is Kind.VALUE and record is not None:
+                self._metadata.set(key, record.metadata)
+            else:
+                self._metadata.remove(key)
+        if isinstance(action.command, cmd.CopyMany):
+            self._fetched.pop(action.command.fence.stamp, None)
+        return None
+
+    def _outcomes_after_failure(self, action: core.Write, outcome: Outcome) -> tuple[Outcome, ...]:
+        """`put_many` may have stored some, each whole: look which."""
+        found = []
+        for key, slot in zip(action.keys, action.slots, strict=True):
+            record = self._blobs.record(key)
+            found.append(Outcome.OK if record is not None and record.version == slot.version else outcome)
+        return tuple(found)
+
+    def _with_checksums(self, blob: Blob) -> Blob:
+        """Durable tiers check what they write; memory tiers do when bytes move."""
+        record = blob.record
+        if record.checksums or not self._blobs.durable:
+            return blob
+        return Blob(record.replace(checksums=tuple(checksum(b) for b in blob.buffers)), blob.buffers)
+
+    def _erase(self, action: core.Erase) -> tuple[Outcome, ...] | None:
+        try:
+            self._blobs.remove_many(action.keys)
+        except (MemoriesError, OSError):
+            log.exception("tier %s could not erase %d keys", self._core.info.member, len(action.keys))
+            return tuple(
+                Outcome.ERROR if self._blobs.record(key) is not None else Outcome.OK for key in action.keys
+            )
+        for key in action.keys:
+            self._metadata.remove(key)
+        return None
+
+    async def _fetch(self, action: core.Fetch) -> tuple[core.Slot | Outcome, ...]:
+        """Get the values from the source, as its return value: that is ours, whoever dies."""
+        command = action.command
+        count = len(command.keys)
+        source = await self._source(command.source)
+        if source is None:
+            return (Outcome.UNAVAILABLE,) * count
+        call = source.hand_over.remote(command.source_incarnation, command.keys, command.versions)
+        try:
+            found = await asyncio.wait_for(call, FETCH_TIMEOUT_S)
+        except (ray.exceptions.RayError, TimeoutError) as error:
+            self._sources.pop(command.source, None)
+            log.warning("fetching %d keys from %s failed: %s", count, command.source, type(error).__name__)
+            return (Outcome.UNAVAILABLE,) * count
+        slots: list[core.Slot | Outcome] = []
+        kept: list[tuple[Record, Blob] | None] = []
+        for handed in found:
+            if isinstance(handed, Outcome):
+                slots.append(handed)
+                kept.append(None)
+                continue
+            slot, record, arrays = handed
+            buffers = views(arrays)
+            if record.checksums and not await asyncio.to_thread(_verified, record, buffers):
+                slots.append(Outcome.CORRUPT)
+                kept.append(None)
+                continue
+            slots.append(slot)
+            kept.append((record, Blob(record, buffers)))
+        self._fetched[command.fence.stamp] = kept
+        return tuple(slots)
+
+    async def hand_over(
+        self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]
+    ) -> list[Any]:
+        """Values for another tier actor: slot, record and bytes of each, or why not."""
+        return await asyncio.to_thread(self._hand_over, incarnation, keys, versions)
+
+    def _hand_over(self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]) -> list[Any]:
+        handed: list[Any] = []
+        for key, version in zip(keys, versions, strict=True):
+            slot = self._core.slots.get(key)
+            if slot is None or not self._core.may_read(key, Version(*version), incarnation):
+                handed.append(Outcome.MISSING)
+                continue
+            try:
+                blob = self._blobs.get(key)
+            except KeyNotFound:
+                handed.append(Outcome.MISSING)
+            except CorruptData:
+                handed.append(Outcome.CORRUPT)
+            else:
+                record = blob.record
+                if not record.checksums:
+                    record = record.replace(checksums=tuple(checksum(b) for b in blob.buffers))
+                handed.append((slot, record, arrays_of(blob.buffers)))
+        return handed
+
+    async def _source(self, member: MemberId) -> Any | None:
+        if member not in self._sources:
+            with contextlib.suppress(ValueError, ray.exceptions.RayError):
+                coordinator: Any = ray.get_actor(coordinator_name(self._cluster), self._namespace)
+                name = await coordinator.actor_name.remote(member)
+                if name is not None:
+                    self._sources[member] = ray.get_actor(name, self._namespace)
+        return self._sources.get(member)
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _reading(self, key: str, version: Version, node: str) -> Reading:
+        try:
+            blob = self._blobs.get(key)
+        except KeyNotFound:
+            return Reading(ReadState.GONE)
+        except CorruptData as error:
+            return Reading(ReadState.CORRUPT, message=str(error))
+        record = blob.record
+        if record.version != version:
+            return Reading(ReadState.GONE)
+        ref = None
+        if node == self._node and isinstance(self._blobs, SharedBlobs):
+            ref = self._blobs.ref(key, version)
+        if record.nbytes < INLINE_BYTES:
+            inline = b"".join(blob.buffers)
+            return Reading(ReadState.OK, version, record.header, record.lengths, inline=inline)
+        if ref is not None:
+            return Reading(ReadState.OK, version, record.header, record.lengths, ref=ref)
+        return Reading(
+            ReadState.OK, version, record.header, record.lengths, arrays=tuple(arrays_of(blob.buffers))
+        )
+
+    def _whole_record(self, key: str) -> Record | None:
+        """The record with its codec header, which a device tier makes only when it is asked for bytes."""
+        record = self._blobs.record(key)
+        return record if record is None or record.header else self._blobs.get(key).record
+
+    def _read_part(self, key: str, version: Version, selection: Selection) -> Reading:
+        try:
+            blob = self._blobs.get_part(key, selection)
+        except KeyNotFound:
+            return Reading(ReadState.GONE)
+        except CorruptData as error:
+            return Reading(ReadState.CORRUPT, message=str(error))
+        if blob.record.version != version:
+            return Reading(ReadState.GONE)
+        lengths = tuple(buffer.nbytes for buffer in blob.buffers)
+        return Reading(
+            ReadState.OK, version, selection.header, lengths, arrays=tuple(arrays_of(blob.buffers))
+        )
+
+    def _recover(self) -> dict[str, core.Slot]:
+        """The slots of what the medium still holds."""
+        slots = {}
+        for record in self._blobs.records():
+            kind = (
+                Kind.TOMBSTONE if record.tombstone else Kind.SUPERSEDED if record.superseded else Kind.VALUE
+            )
+            slots[record.key] = core.Slot(
+                record.version,
+                kind,
+                record.nbytes if kind is Kind.VALUE else 0,
+                tuple(record.clients.items()),
+                0,
+                record.replicas,
+                record.durable,
+                record.pinned,
+                record.priority,
+                record.expires_s,
+            )
+            if kind is Kind.VALUE:
+                self._metadata.set(record.key, record.metadata)
+        return slots
+
+
+def _record(key: str, slot: core.Slot, base: Record | None) -> Record:
+    """The record of a slot, with the parts that only the bytes know from `base`."""
+    known = base if base is not None else Record(key=key, created_s=time.time())
+    return known.replace(
+        key=key,
+        version=slot.version,
+        clients=dict(slot.clients),
+        replicas=slot.replicas,
+        durable=slot.durable,
+        pinned=slot.pinned,
+        priority=slot.priority,
+        expires_s=slot.expires_s,
+        tombstone=slot.kind is Kind.TOMBSTONE,
+        superseded=slot.kind is Kind.SUPERSEDED,
+    )
+
+
+def _recompress(blobs: ColdBlobs, key: str, method: str, level: int | None) -> None:
+    blobs.put_compressed([blobs.get(key)], method, level)
+
+
+def _verified(record: Record, buffers: Sequence[memoryview]) -> bool:
+    return tuple(checksum(buffer) for buffer in buffers) == tuple(record.checksums)
+
+
+def arrays_of(buffers: Sequence[memoryview]) -> list[Any]:
+    """Byte arrays over the buffers: what Ray moves without pickling the bytes."""
+    import numpy as np
+
+    return [np.frombuffer(buffer, np.uint8) for buffer in buffers]

@@ -1,0 +1,148 @@
+"""`Medium`: what a tier actor stores on: memory, a device, a disk or an object store, within its budget."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import ray
+
+from ..errors import InvalidValue
+from ..paths import data_folder
+from ..tiers.blobs import BlobStore
+from .config import OBJECT_STORE_SHARE, ClusterConfig
+from .core.model import MemberId
+from .disk import Disk
+from .names import member_id
+from .shared_blobs import SharedBlobs
+
+HOST_SHARE_FOR_HOT = 0.5
+"""Where hot memory lies in RAM, for want of a GPU, it takes at most this share of it."""
+UNLIMITED_BYTES = 1 << 62
+
+
+@dataclass(slots=True)
+class Medium:
+    """A blob store with its member's identity. `disk` is set where the identity lies on a disk."""
+
+    member: MemberId
+    blobs: BlobStore
+    capacity_bytes: int
+    in_memory: bool
+    disk: Disk | None = None
+    folders: tuple[Path, ...] = ()
+    """What `close(delete=True)` removes."""
+    delete: Callable[[], None] | None = field(default=None)
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch that the medium has seen."""
+        return 0 if self.disk is None else self.disk.epoch
+
+    def quarantine(self) -> None:
+        """Put the folder aside, under a name that nobody takes."""
+        if self.disk is not None:
+            self.blobs.close()
+            folder = self.disk.folder
+            folder.rename(folder.with_name(f"{folder.name}.quarantined-{self.disk.identity[:8]}"))
+
+    def close(self, delete: bool) -> None:
+        """Release the medium; with `delete`, remove what is on it."""
+        if delete and self.delete is not None:
+            self.delete()
+        self.blobs.close()
+        if self.disk is not None:
+            self.disk.release()
+        if delete:
+            for folder in self.folders:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_medium(cluster: str, node: str, tier: str, index: int, config: ClusterConfig) -> Medium:
+    """The medium of one tier on this node. Blocks while a disk is recovered."""
+    match tier:
+        case "hot":
+            return _hot(node, index, config)
+        case "warm":
+            capacity = min(config.warm_bytes, _share_of_object_store(node))
+            return Medium(member_id(node, "warm"), SharedBlobs(), capacity, in_memory=True)
+        case "cold":
+            return _cold(cluster, config)
+        case "glacier":
+            return _glacier(cluster, config)
+    raise InvalidValue(f"tier {tier!r} is not one of hot, warm, cold, glacier")
+
+
+def _hot(node: str, index: int, config: ClusterConfig) -> Medium:
+    import torch
+
+    from ..tiers.hot import HotBlobs
+
+    if config.device is not None:
+        device = torch.device(config.device)
+    else:
+        device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        free, _total = torch.cuda.mem_get_info(device)
+        available = int(free)
+    else:
+        available = int(psutil.virtual_memory().total * HOST_SHARE_FOR_HOT)
+    blobs = HotBlobs({str(device): device}, None)
+    return Medium(member_id(node, "hot", index), blobs, min(config.hot_bytes, available), in_memory=True)
+
+
+def _cold(cluster: str, config: ClusterConfig) -> Medium:
+    from ..tiers.cold import ColdBlobs
+
+    root = storage_root(cluster, config)
+    disk = Disk(root)
+    available = shutil.disk_usage(disk.folder).free + _held_bytes(disk.folder)
+    blobs = ColdBlobs(disk.folder / "cold", **config.cold_options)
+    return Medium(
+        f"disk-{disk.identity}/cold",
+        blobs,
+        min(config.cold_bytes, available),
+        in_memory=False,
+        disk=disk,
+        folders=(disk.folder,),
+    )
+
+
+def _glacier(cluster: str, config: ClusterConfig) -> Medium:
+    from ..tiers.glacier.config import GlacierConfig
+
+    settings = dict(config.glacier or {})
+    provider = str(settings.pop("provider", "local"))
+    folders: tuple[Path, ...] = ()
+    if provider == "local" and "storage_path" not in settings:
+        folder = storage_root(cluster, config) / "glacier"
+        settings["storage_path"] = str(folder)
+        folders = (folder,)
+    blobs = GlacierConfig.from_mapping(settings, provider).open_blobs()
+    return Medium(f"{cluster}/glacier", blobs, UNLIMITED_BYTES, in_memory=False, folders=folders)
+
+
+def storage_root(cluster: str, config: ClusterConfig) -> Path:
+    """Where the durable tiers of a cluster lie on a node: a folder of the user's, or one that a private
+    cluster removes with itself."""
+    if config.storage_path is not None:
+        return config.storage_path / cluster
+    if config.temporary:
+        return Path(tempfile.gettempdir()) / f"memories-{cluster}"
+    return data_folder() / "clusters" / cluster
+
+
+def _held_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _share_of_object_store(node: str) -> int:
+    """At most half of the node's object store; the rest belongs to the user's own objects."""
+    for known in ray.nodes():  # type: ignore[no-untyped-call]
+        if known["NodeID"] == node:
+            return int(known["Resources"].get("object_store_memory", 0) * OBJECT_STORE_SHARE)
+    return 0
