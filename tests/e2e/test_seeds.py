@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Case:
     after: str = ""
     prints: tuple[str, ...] = ()
     missing: str = ""
+    three_nodes: bool = False
     timeout_s: float = 120
 
 
@@ -47,18 +49,16 @@ CASES = {
     "000-1-bash": Case(),
     "000-3-python": Case(prints=(r"(?i)memory", r"(?i)swap"), missing="part 2"),
     "000-4-python": Case(prints=(r"\A16\n16\n16\n\Z",), missing="part 2"),
-    "000-5-python": Case(missing="part 4"),
+    "000-5-python": Case(),
     "000-6-python": Case(
         first=("000-5-python",),
         after="assert len(batch) == 5",
         prints=(r"LoggerPlugin: Experience stored:", r"LoggerPlugin: Sampled a batch of 5 experiences"),
-        missing="part 4",
     ),
     "000-7-python": Case(
         first=("000-5-python", "000-6-python"),
         after="assert len(idxs) == len(batch) == len(weights) == 5",
         prints=(r"Importance sampling weights:",),
-        missing="part 4",
     ),
     "000-8-python": Case(
         after="import time; time.sleep(0.5); assert monitor_thread.is_alive()", missing="part 2"
@@ -69,7 +69,6 @@ CASES = {
             r"Data shape: \(1000, 1000\)",
             r"Hot memory usage: 0\.10%\nWarm memory usage: 0\.00%\nCold memory usage: 0\.00%",
         ),
-        missing=MANAGER,
     ),
     "001-2-python": Case(
         prints=(
@@ -77,7 +76,6 @@ CASES = {
             r"'data_0' is now in hot memory\n'data_1' is now in hot memory\n'data_2' is now in warm memory\n"
             r"'data_3' is now in warm memory\n'data_4' is now in warm memory",
         ),
-        missing=MANAGER,
     ),
     "001-4-python": Case(
         prints=(
@@ -85,7 +83,6 @@ CASES = {
             r"Retrieved matrix_0, mean value: 0\.00\n",
             r"Retrieved matrix_4, mean value: (1\.9|2\.0)\d\n",
         ),
-        missing=MANAGER,
     ),
     "001-5-python": Case(
         after="assert os.path.getsize('memory_analytics.png') > 10_000\n"
@@ -98,33 +95,27 @@ CASES = {
             r"Successfully retrieved distributed data with shape \(10000, 10000\)",
             r"(Node .*Online.*\n){3}",
         ),
-        missing=MANAGER,
+        three_nodes=True,
     ),
-    "002-0-python": Case(
-        before=ARRAYS, after="assert exists and np.array_equal(data, location_data)", missing=MANAGER
-    ),
-    "002-1-python": Case(before=ARRAYS, prints=(r"Cold memory usage: [\d.]+%",), missing=MANAGER),
+    "002-0-python": Case(before=ARRAYS, after="assert exists and np.array_equal(data, location_data)"),
+    "002-1-python": Case(before=ARRAYS, prints=(r"Cold memory usage: [\d.]+%",)),
     "002-2-python": Case(
         before="import torch\nmodel_weights_tensor = torch.arange(6.0)",
         after="assert torch.equal(weights.cpu(), model_weights_tensor)",
-        missing="part 2",
     ),
     "002-3-python": Case(
         before="vector_data = {'ids': [1, 2], 'name': 'x'}",
         after="assert data == vector_data and metrics['entries'] == 1",
-        missing="part 2",
     ),
     "002-4-python": Case(
         before="import numpy as np\nhistorical_data = np.arange(20_000.0).reshape(2_000, 10)",
         after="assert np.array_equal(data, historical_data) and np.array_equal(header, historical_data[:1000])\n"
         "assert np.array_equal(cold_memory.retrieve('historical_data'), historical_data)",
-        missing="part 2",
     ),
     "002-5-python": Case(
         before="import numpy as np\narchive_data, archive_1, archive_2, archive_3 = (np.full(9, i) for i in range(4))",
         after="assert np.array_equal(data, archive_data)\n"
         "assert np.array_equal(glacier_memory.retrieve('archive_3'), archive_3)",
-        missing="part 2",
     ),
     "002-6-python": Case(
         after=textwrap.dedent("""
@@ -139,9 +130,8 @@ CASES = {
             provider = glacier_config.pop("provider")
             GlacierMemory(provider=provider, config=glacier_config).close()
         """),
-        missing="part 2",
     ),
-    "003-1-python": Case(after="assert len(memoria.engrams) in range(64, 97)", missing="part 6"),
+    "003-1-python": Case(after="assert len(memoria.engrams) in range(64, 97)"),
 }
 
 
@@ -160,30 +150,57 @@ def parameters() -> list[object]:
     ]
 
 
+@pytest.fixture
+def three_nodes() -> Iterator[dict[str, str]]:
+    """The environment of a process that finds three real raylets, with the names of the seed."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.support.three_nodes"],
+        cwd=Path(__file__).parents[2],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the three nodes did not start"
+        yield {"RAY_ADDRESS": address}
+        process.stdin.close()  # the sign to end
+        process.wait(60)
+
+
 @pytest.mark.skipif(not SEEDS.is_dir(), reason="the seed documents are not beside this checkout")
 @pytest.mark.parametrize("block", parameters(), ids=lambda block: block.id)
-def test_block_runs_as_printed(block: Block, tmp_path: Path) -> None:
+def test_block_runs_as_printed(block: Block, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     case = CASES[block.id]
-    done = run_shell(block, tmp_path) if block.language == "bash" else run_python(block, case, tmp_path)
+    more = request.getfixturevalue("three_nodes") if case.three_nodes else {}
+    env = environment(tmp_path) | more
+    done = (
+        run_shell(block, tmp_path, env)
+        if block.language == "bash"
+        else run_python(block, case, tmp_path, env)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     for pattern in case.prints:
         assert re.search(pattern, done.stdout), f"{pattern!r} is not in\n{done.stdout}\n{done.stderr}"
 
 
-def run_python(block: Block, case: Case, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_python(
+    block: Block, case: Case, folder: Path, env: dict[str, str]
+) -> subprocess.CompletedProcess[str]:
     code = PROMISES.get(block.id, lambda text: text)(block.code)
     parts = [case.before, *(BLOCKS[name].code for name in case.first), code, case.after]
     script = folder / "block.py"
     script.write_text("\n".join(parts), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, script.name], cwd=folder, env=environment(folder), capture_output=True, text=True,
+        [sys.executable, script.name], cwd=folder, env=env, capture_output=True, text=True,
         timeout=case.timeout_s, check=False,
     )  # fmt: skip
 
 
-def run_shell(block: Block, folder: Path) -> subprocess.CompletedProcess[str]:
+def run_shell(block: Block, folder: Path, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["bash", "-ec", block.code], cwd=folder, env=environment(folder), capture_output=True, text=True,
+        ["bash", "-ec", block.code], cwd=folder, env=env, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
 

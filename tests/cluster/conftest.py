@@ -1,0 +1,66 @@
+"""One Ray for all cluster tests of a run, and a check that nothing of ours is left in it.
+
+It is a real multi-node Ray on one machine: the head carries the tests' own process and is never killed;
+tests that need more nodes add raylets and may kill them.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+
+# A lost raylet is noticed in about two seconds instead of thirteen.
+os.environ.setdefault("RAY_health_check_period_ms", "500")
+os.environ.setdefault("RAY_health_check_timeout_ms", "500")
+os.environ.setdefault("RAY_health_check_failure_threshold", "3")
+os.environ.setdefault("RAY_health_check_initial_delay_ms", "0")
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster as RayCluster
+from ray.util import list_named_actors
+
+from memories.actors.cluster import Cluster, connect
+from memories.actors.config import ClusterConfig
+from memories.actors.names import NAMESPACE
+
+MB = 1 << 20
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[RayCluster]:
+    cluster = RayCluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 2, "object_store_memory": 1024 * MB, "include_dashboard": False},
+    )
+    ray.init(address=cluster.address, log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster(ray_cluster: RayCluster, request: pytest.FixtureRequest) -> Iterator[Cluster]:
+    """A cluster of ours in the shared Ray, removed with everything that it stored."""
+    config = ClusterConfig(hot_bytes=200 * MB, cold_bytes=1024 * MB, temporary=True)
+    name = request.module.__name__.rpartition(".")[2]
+    opened = connect(name=name, config=config)
+    yield opened
+    opened.shutdown(delete=True)
+    wait_until(lambda: not actors_of(name), 20)
+
+
+def actors_of(cluster_name: str) -> list[str]:
+    """The names of the living actors of one of our clusters."""
+    named = list_named_actors(all_namespaces=True)
+    ours = (actor["name"] for actor in named if actor["namespace"] == NAMESPACE)
+    return [name for name in ours if name.startswith(f"{cluster_name}/")]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
+    """Wait for a condition, with a deadline."""
+    ends_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < ends_s, f"not so within {timeout_s} s"
+        time.sleep(0.05)

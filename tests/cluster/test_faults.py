@@ -1,0 +1,103 @@
+"""Actors and nodes are killed for real; what was acknowledged stays, and nothing wrong is ever read."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster as RayCluster
+
+from memories.actors.cluster import Cluster
+from memories.actors.memory_manager import MemoryManager
+from memories.actors.names import NAMESPACE
+from memories.errors import ValueLost
+
+from .conftest import MB, wait_until
+
+
+@pytest.fixture
+def memory(cluster: Cluster) -> Iterator[MemoryManager]:
+    manager = cluster.memory(timeout_s=60)
+    yield manager
+    manager.clear()
+    manager.close()
+
+
+@pytest.fixture
+def two_more_nodes(ray_cluster: RayCluster, cluster: Cluster) -> Iterator[list[object]]:
+    """Two raylets beside the head, carrying tiers."""
+    before = len(cluster.status().tiers)
+    nodes = [
+        ray_cluster.add_node(num_cpus=1, object_store_memory=300 * MB, node_name=f"extra{i}")
+        for i in range(2)
+    ]
+    wait_until(lambda: len(cluster.status().tiers) == before + 6, 60)
+    yield nodes
+    for node in nodes:
+        if node in ray_cluster.worker_nodes:
+            ray_cluster.remove_node(node)
+    wait_until(lambda: len(cluster.status().tiers) == before, 60)
+
+
+def pid_of(actor_name: str) -> int:
+    actor = ray.get_actor(actor_name, NAMESPACE)
+    return int(ray.get(actor.__ray_call__.remote(lambda _self: os.getpid())))
+
+
+def copies_of(memory: MemoryManager, key: str) -> int:
+    (located,) = memory._client.locate_many([key], touch=False)
+    return len({member.partition("/")[0] for member, _ in located.members})
+
+
+def test_the_catalog_is_rebuilt_after_the_coordinator_was_killed(
+    memory: MemoryManager, cluster: Cluster
+) -> None:
+    values = {f"k{i}": np.full(200, i) for i in range(500)}
+    memory.store_many(values)
+    memory.store("cold", np.arange(50_000), tier="cold")
+    memory.delete("k0")
+    os.kill(pid_of(f"{cluster.name}/coordinator"), signal.SIGKILL)
+    # The very next calls wait for the new coordinator, and are answered.
+    assert np.array_equal(memory.retrieve("cold"), np.arange(50_000))
+    assert not memory.exists("k0")
+    assert len(memory.keys("k")) == 499
+    memory.store("k1", "new")
+    assert memory.retrieve("k1") == "new"
+
+
+def test_a_killed_warm_tier_loses_only_what_had_no_other_copy(
+    memory: MemoryManager, cluster: Cluster, two_more_nodes: list[object]
+) -> None:
+    value = np.arange(200_000)
+    memory.store("twice", value, tier="warm", replicas=2)
+    memory.store("once", value, tier="warm")
+    memory.store("durable", value, tier="warm", durable=True)
+    assert copies_of(memory, "twice") == 2
+    own_node = ray.get_runtime_context().get_node_id()
+    os.kill(pid_of(f"{cluster.name}/tier/{own_node}/warm0"), signal.SIGKILL)
+    assert np.array_equal(memory.retrieve("twice"), value)
+    assert np.array_equal(memory.retrieve("durable"), value)
+    with pytest.raises(ValueLost, match="'once'"):
+        memory.retrieve("once")
+    wait_until(lambda: copies_of(memory, "twice") == 2, 30)
+    memory.store("once", "again")
+    assert memory.retrieve("once") == "again"
+
+
+def test_a_killed_node_loses_nothing_that_has_two_copies(
+    memory: MemoryManager, cluster: Cluster, ray_cluster: RayCluster, two_more_nodes: list[object]
+) -> None:
+    rng = np.random.default_rng(0)
+    values = {f"v{i}": rng.random(30_000) for i in range(40)}
+    for key, value in values.items():
+        assert memory.store(key, value, replicas=2).copies == 2
+    ray_cluster.remove_node(two_more_nodes[0], allow_graceful=False)
+    for key, value in values.items():
+        assert np.array_equal(memory.retrieve(key), value), key
+    wait_until(lambda: all(copies_of(memory, key) == 2 for key in values), 45)
+    memory.store("after", 1, replicas=2)
+    assert memory.retrieve("after") == 1

@@ -1,0 +1,42 @@
+"""Every Python block of the README and of docs/ runs, in a process and a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+def blocks() -> list[object]:
+    found = []
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        text = path.read_text(encoding="utf-8")
+        for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
+            found.append(pytest.param(match[1], id=f"{path.relative_to(ROOT)}-{number}"))
+    return found
+
+
+@pytest.mark.parametrize("code", blocks())
+def test_block_runs(code: str, tmp_path: Path) -> None:
+    (tmp_path / "block.py").write_text(code, encoding="utf-8")
+    env = os.environ | {"HOME": str(tmp_path), "MPLBACKEND": "Agg"}
+    command = [sys.executable, "block.py"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_relative_link_leads_somewhere() -> None:
+    broken = []
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            if not (path.parent / target).exists():
+                broken.append(f"{path.relative_to(ROOT)}: {target}")
+    assert not broken
