@@ -29,6 +29,9 @@ class Transitions:
     one number in an axis of its own. With ``n_steps`` above 1 the rows are n-step transitions and have a
     ``discount``; a row is then there n - 1 calls later, or at the end of its episode. Thread-safe for
     sampling; one thread adds.
+
+    Pickling (which is how SB3 saves replay buffers) keeps rows, priorities and the generator; the open
+    windows of n-step transitions are left out, as their episodes are not continued.
     """
 
     def __init__(
@@ -50,6 +53,20 @@ class Transitions:
     ) -> None:
         self.num_envs = num_envs
         self.handle_timeouts = handle_timeouts
+        self._has_own_sampler = sampler is not None
+        self._arguments: dict[str, Any] = {
+            "capacity": capacity,
+            "observation_space": observation_space,
+            "action_space": action_space,
+            "num_envs": num_envs,
+            "handle_timeouts": handle_timeouts,
+            "n_steps": n_steps,
+            "gamma": gamma,
+            "prioritized": prioritized,
+            "alpha": alpha,
+            "beta": beta,
+            "images": images,
+        }
         self._observation = observation_columns(observation_space)
         self._action = action_column(action_space)
         columns: dict[str, Any] = {
@@ -125,6 +142,17 @@ class Transitions:
                 f"{shape} are expected."
             )
         return array.reshape(self.num_envs, *shape).astype(dtype, copy=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if self._has_own_sampler:
+            raise InvalidType(
+                "A buffer with a sampler= of your own cannot be pickled: write buffer.checkpoint(path)."
+            )
+        return {"arguments": self._arguments, "state": self.buffer.export_state()}
+
+    def __setstate__(self, pickled: dict[str, Any]) -> None:
+        self.__init__(**pickled["arguments"])  # type: ignore[misc]
+        self.buffer.import_state(pickled["state"])
 
     def _timeouts(self, infos: Any) -> NDArray[np.bool_]:
         if infos is None:

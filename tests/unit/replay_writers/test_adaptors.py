@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import pickle
 from typing import Any
 
 import gymnasium
@@ -252,6 +253,33 @@ def test_reset_forgets_rows_and_open_windows() -> None:
     assert (len(ours.rows), ours.size()) == (0, 0)
     fill(ours, 30, 1, BOX, spaces.Discrete(2))
     assert float(ours.sample(500).rewards.min()) >= 0
+
+
+@pytest.mark.parametrize("algorithm", [DQN, sb3.PrioritizedDQN])
+def test_a_saved_replay_buffer_goes_on_as_it_was(algorithm: Any, tmp_path: Any) -> None:
+    def make() -> Any:
+        options = {} if algorithm is not DQN else {"replay_buffer_class": sb3.ReplayBuffer}
+        env = gymnasium.make("CartPole-v1")
+        return algorithm(
+            "MlpPolicy", env, buffer_size=300, learning_starts=20, seed=0, device="cpu", **options
+        )
+
+    model, other = make().learn(100), make()
+    model.save_replay_buffer(tmp_path / "replay.pkl")
+    other.load_replay_buffer(tmp_path / "replay.pkl")
+    assert other.replay_buffer.size() == model.replay_buffer.size() == 100
+    for _ in range(3):
+        one, two = model.replay_buffer.sample(16), other.replay_buffer.sample(16)
+        assert torch.equal(one.observations, two.observations)
+        assert torch.equal(one.rewards, two.rewards)
+        if one.weights is not None:
+            assert torch.equal(one.weights, two.weights)
+            other.replay_buffer.update_priorities(two.handles, torch.ones(16))
+            model.replay_buffer.update_priorities(one.handles, torch.ones(16))
+    other.learn(50, reset_num_timesteps=False)
+    unsaved = sb3.ReplayBuffer(10, BOX, spaces.Discrete(2), sampler=AsTheirs())
+    with pytest.raises(InvalidType, match="checkpoint"):
+        pickle.dumps(unsaved)
 
 
 def test_cleanrl_loop() -> None:

@@ -165,3 +165,20 @@ def test_bad_settings(storage: Any, words: str) -> None:
 def test_frames_and_mapped_files_exclude_each_other(tmp_path: Any) -> None:
     with pytest.raises(InvalidValue, match="not both"):
         ReplayBuffer(schema(), 10, images=ImageStorage(), folder=tmp_path)
+
+
+def test_checkpoints_of_frames(tmp_path: Any) -> None:
+    storage = ImageStorage(compression="lz4")
+    buffer = ReplayBuffer(schema((2, 40, 40)), 20, images=storage, seed=3)
+    images = np.random.default_rng(0).integers(0, 256, (30, 2, 40, 40), np.uint8)
+    for i in range(29):
+        buffer.add(obs=images[i], action=i, next_obs=images[i + 1], terminated=False)
+    buffer.checkpoint(tmp_path / "frames")
+    again = ReplayBuffer.load(tmp_path / "frames", images=storage)
+    assert len(again) == 20
+    one, other = buffer.sample(60), again.sample(60)
+    np.testing.assert_array_equal(one["action"], other["action"])
+    np.testing.assert_array_equal(other["obs"], images[other["action"]])
+    np.testing.assert_array_equal(other["next_obs"], images[other["action"] + 1])
+    plain = ReplayBuffer.load(tmp_path / "frames").sample(60)  # how frames are stored is not in the file
+    np.testing.assert_array_equal(plain["obs"], images[plain["action"]])
