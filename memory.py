@@ -7,11 +7,20 @@ from memories.replay import (
     PluginManager,
     PrioritizedExperienceReplay,
 )
+from memories.tiers.info import INFO
+from memories.tiers.memoize import CacheInfo, memoize
+from memories.tiers.monitor import MemoryMonitor, MemorySample, monitor_memory_usage
 
 __all__ = [
+    "INFO",
+    "CacheInfo",
     "Experience",
     "ExperienceReplay",
+    "MemoryMonitor",
     "MemoryPlugin",
+    "MemorySample",
     "PluginManager",
     "PrioritizedExperienceReplay",
+    "memoize",
+    "monitor_memory_usage",
 ]

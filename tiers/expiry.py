@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import heapq
 import threading
+from collections.abc import Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
 
 
-class Expiry:
+class Expiry(Generic[K]):
     """Ends of life by key. Thread-safe.
 
     A heap with lazy deletion: changing or forgetting an end leaves the old entry in the heap, and it is
@@ -14,33 +18,35 @@ class Expiry:
     """
 
     def __init__(self) -> None:
-        self._ends: dict[str, float] = {}
-        self._heap: list[tuple[float, str]] = []
+        self._ends: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []  # the number keeps keys from being compared
+        self._count = 0
         self._lock = threading.Lock()
 
-    def set(self, key: str, expires_s: float | None) -> None:
+    def set(self, key: K, expires_s: float | None) -> None:
         """Record when the key ends, or that it does not."""
         with self._lock:
             if expires_s is None:
                 self._ends.pop(key, None)
                 return
             self._ends[key] = expires_s
-            heapq.heappush(self._heap, (expires_s, key))
+            self._count += 1
+            heapq.heappush(self._heap, (expires_s, self._count, key))
             if len(self._heap) > 2 * len(self._ends) + 64:
-                self._heap = [(end, name) for name, end in self._ends.items()]
+                self._heap = [(end, number, name) for number, (name, end) in enumerate(self._ends.items())]
                 heapq.heapify(self._heap)
 
-    def expired(self, key: str, now_s: float) -> bool:
+    def expired(self, key: K, now_s: float) -> bool:
         """Whether the key is known to have ended."""
         end = self._ends.get(key)
         return end is not None and now_s >= end
 
-    def due(self, now_s: float) -> list[str]:
+    def due(self, now_s: float) -> list[K]:
         """The keys that have ended; each is forgotten here."""
         ended = []
         with self._lock:
             while self._heap and self._heap[0][0] <= now_s:
-                end, key = heapq.heappop(self._heap)
+                end, _, key = heapq.heappop(self._heap)
                 if self._ends.get(key) == end:
                     del self._ends[key]
                     ended.append(key)

@@ -24,7 +24,7 @@ class Inventory:
     def __init__(
         self, records: Callable[[], Iterator[Record]], order_of: Callable[[str], EvictionOrder | None]
     ) -> None:
-        self.expiry = Expiry()
+        self.expiry: Expiry[str] = Expiry()
         self.hidden: set[str] = set()
         """Tombstones and superseded blobs, which a cluster leaves behind."""
         self._records = records

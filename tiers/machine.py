@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 import psutil
 
 
 def ram_bytes() -> int:
-    """Memory of this machine."""
-    return int(psutil.virtual_memory().total)
+    """Memory that this process may use: that of the machine, or less where a container limits it."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def clamp_budget(name: str, wanted_bytes: int, available_bytes: int) -> int:

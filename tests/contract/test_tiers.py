@@ -32,12 +32,19 @@ KB = 1024
 CASES = load_cases()
 
 
-@pytest.fixture(
-    params=[pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else []) for case in CASES]
-)
+def params(cases: list[TierCase]) -> list[Any]:
+    """The cases as parameters: the slow ones are left out of the fast run."""
+    return [pytest.param(case, id=case.name, marks=[pytest.mark.slow] if case.slow else []) for case in cases]
+
+
+@pytest.fixture(params=params(CASES))
 def case(request: pytest.FixtureRequest) -> TierCase:
     chosen: TierCase = request.param
     return chosen
+
+
+only_evicting = pytest.mark.parametrize("case", params([c for c in CASES if c.evicts]), indirect=True)
+only_durable = pytest.mark.parametrize("case", params([c for c in CASES if c.durable]), indirect=True)
 
 
 @pytest.fixture
@@ -507,12 +514,11 @@ def test_expired_values_make_room(case: TierCase, clock: ManualClock, tmp_path: 
 
 @pytest.fixture
 def evicting(case: TierCase, clock: ManualClock, tmp_path: Path) -> Iterator[Tier]:
-    if not case.evicts:
-        pytest.skip("this case has no eviction")
     with case.open(tmp_path, clock=clock, capacity_bytes=100 * KB, on_full="evict") as tier:
         yield tier
 
 
+@only_evicting
 def test_the_least_recently_used_leaves(evicting: Tier) -> None:
     for i in range(3):
         evicting.store(f"k{i}", block(30, i))
@@ -526,6 +532,7 @@ def test_the_least_recently_used_leaves(evicting: Tier) -> None:
     assert evicting.get_metrics()["evictions"] == 2
 
 
+@only_evicting
 def test_low_priority_leaves_first(evicting: Tier) -> None:
     evicting.store("low", block(30, 1), priority=-1)
     evicting.store("high", block(30, 2), priority=5)
@@ -538,6 +545,7 @@ def test_low_priority_leaves_first(evicting: Tier) -> None:
     assert sorted(evicting.keys()) == ["high", "middle", "newer"]
 
 
+@only_evicting
 def test_nobody_leaves_for_a_lower_priority(evicting: Tier) -> None:
     for i in range(3):
         evicting.store(f"k{i}", block(30, i), priority=1)
@@ -548,6 +556,7 @@ def test_nobody_leaves_for_a_lower_priority(evicting: Tier) -> None:
     assert sorted(evicting.keys()) == ["k1", "k2", "new"]
 
 
+@only_evicting
 def test_pinned_values_stay(evicting: Tier) -> None:
     for i in range(3):
         evicting.store(f"k{i}", block(30, i), pin=i == 0)
@@ -563,6 +572,7 @@ def test_pinned_values_stay(evicting: Tier) -> None:
     assert sorted(evicting.keys()) == ["k1", "new", "newer"]
 
 
+@only_evicting
 def test_what_can_never_fit_makes_nobody_leave(evicting: Tier) -> None:
     for i in range(3):
         evicting.store(f"k{i}", block(30, i))
@@ -573,6 +583,7 @@ def test_what_can_never_fit_makes_nobody_leave(evicting: Tier) -> None:
     assert sorted(evicting.keys()) == ["k0", "k1", "k2"]
 
 
+@only_evicting
 def test_replacing_a_value_counts_its_old_bytes_as_free(evicting: Tier) -> None:
     for i in range(3):
         evicting.store(f"k{i}", block(30, i))
@@ -704,11 +715,10 @@ def test_threads_see_whole_values(tier: Tier) -> None:
     assert len(tier) == len(list(tier.keys())) <= 4
 
 
+@only_evicting
 def test_a_bounded_tier_stays_within_its_budget_under_threads(
     case: TierCase, clock: ManualClock, tmp_path: Path
 ) -> None:
-    if not case.evicts:
-        pytest.skip("this case has no eviction")
     failures: list[BaseException] = []
     with case.open(tmp_path, clock=clock, capacity_bytes=100 * KB, on_full="evict") as tier:
 
@@ -731,9 +741,8 @@ def test_a_bounded_tier_stays_within_its_budget_under_threads(
             assert_same(tier.retrieve(key), block(9, int(key.partition("/")[0])))
 
 
+@only_durable
 def test_durable_tiers_are_there_again(case: TierCase, clock: ManualClock, tmp_path: Path) -> None:
-    if not case.durable:
-        pytest.skip("not a durable tier")
     with case.open(tmp_path, clock=clock) as tier:
         for name, make in VALUES.items():
             tier.store(name, make(), metadata={"name": name}, priority=2, pin=True)

@@ -6,7 +6,7 @@ from memories.tiers.expiry import Expiry
 
 
 def test_keys_come_due_once_in_the_order_of_their_ends() -> None:
-    expiry = Expiry()
+    expiry: Expiry[str] = Expiry()
     for key, end in {"c": 3.0, "a": 1.0, "b": 2.0}.items():
         expiry.set(key, end)
     assert expiry.due(0.5) == []
@@ -18,7 +18,7 @@ def test_keys_come_due_once_in_the_order_of_their_ends() -> None:
 
 
 def test_only_the_last_end_of_a_key_counts() -> None:
-    expiry = Expiry()
+    expiry: Expiry[str] = Expiry()
     expiry.set("later", 1.0)
     expiry.set("later", 5.0)
     expiry.set("never", 1.0)
@@ -28,7 +28,7 @@ def test_only_the_last_end_of_a_key_counts() -> None:
 
 
 def test_changing_an_end_for_ever_does_not_grow_the_heap() -> None:
-    expiry = Expiry()
+    expiry: Expiry[str] = Expiry()
     for now in range(10_000):
         expiry.set("key", float(now))
     assert len(expiry._heap) < 100

@@ -1,0 +1,121 @@
+"""Keys of memoized calls: equal arguments give equal keys, and different ones different keys.
+
+What Python can compare and what will not change stays as it is, together with its type (1, 1.0 and True
+are different calls). Arrays, tensors, tables, lists and mappings go in by the 128-bit xxh3 of their
+contents, tensors too although Python would hash them by identity. Other hashable objects are compared by
+their own equality, other unhashable ones by their pickle.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Hashable
+from types import CodeType
+from typing import Any
+
+from xxhash import xxh3_128
+
+from ..errors import InvalidType, MemoriesError
+from .codec import encode
+
+_SCALARS = (int, str, bool, bytes, type(None))
+
+_BY_CONTENT = frozenset({list, dict, set, frozenset, bytearray})
+
+_BY_CONTENT_PACKAGES = frozenset({"numpy", "torch", "pyarrow", "pandas"})
+
+
+class CallKeys:
+    """Makes the keys of the calls of one function."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._name = f"{function.__module__}.{function.__qualname__}"
+        self._positional = 0
+        self._signature: inspect.Signature | None = None
+        try:
+            signature = inspect.signature(function)
+        except (ValueError, TypeError):  # some builtins have none
+            return
+        self._signature = signature
+        kinds = [parameter.kind for parameter in signature.parameters.values()]
+        if all(kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for kind in kinds):
+            self._positional = len(kinds)
+
+    def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
+        """The key of a call, however its arguments are spelled. Raises `TypeError`, as the call itself
+        would, for arguments that the function does not take."""
+        if not kwargs and len(args) == self._positional:
+            return tuple(map(comparable, args))
+        args, named = self._bound(args, kwargs)
+        return (
+            tuple(map(comparable, args)),
+            tuple((name, comparable(value)) for name, value in sorted(named.items())),
+        )
+
+    def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._signature is None:
+            return args, kwargs
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return bound.args, bound.kwargs
+
+
+def comparable(argument: Any) -> Hashable:
+    """Something hashable that is equal for equal arguments, and stays so whatever happens to them."""
+    kind = type(argument)
+    if kind in _SCALARS:
+        return kind, argument
+    if kind is float:
+        # By its digits: 0.0 and -0.0 are equal and not the same, and a NaN is the same and not equal.
+        return kind, argument.hex()
+    if kind is tuple:
+        return kind, tuple(map(comparable, argument))
+    if kind in _BY_CONTENT or kind.__module__.partition(".")[0] in _BY_CONTENT_PACKAGES:
+        return kind, content_digest(argument)
+    try:
+        hash(argument)
+    except TypeError:
+        return kind, content_digest(argument)
+    return kind, argument
+
+
+def content_digest(value: Any) -> str:
+    """A digest of a value's type and bytes. Raises `InvalidType` for what cannot even be pickled."""
+    if type(value) in (set, frozenset):
+        value = sorted(map(content_digest, value))
+    elif type(value) is dict:
+        # The same items in another order are the same argument; each half by its own digest.
+        value = sorted((content_digest(key), content_digest(item)) for key, item in value.items())
+    try:
+        encoded = encode(value)
+    except MemoriesError as error:
+        raise InvalidType(
+            f"a call with a {type(value).__name__} cannot be told from others: give memoize key=, a function "
+            f"of the arguments that returns something comparable ({error})"
+        ) from error
+    digest = xxh3_128(type(value).__qualname__.encode())
+    digest.update(len(encoded.header).to_bytes(8, "little"))
+    digest.update(encoded.header)
+    for buffer in encoded.buffers:
+        digest.update(buffer.nbytes.to_bytes(8, "little"))
+        digest.update(buffer)
+    return str(digest.hexdigest())
+
+
+def function_name(function: Callable[..., Any]) -> str:
+    """The function and its code: results of an older version of the code are not results of this one."""
+    digest = xxh3_128()
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    if code is not None:
+        _add_code(digest, code)
+    return f"{function.__module__}.{function.__qualname__}-{digest.hexdigest()[:16]}"
+
+
+def _add_code(digest: Any, code: CodeType) -> None:
+    digest.update(code.co_code)
+    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            _add_code(digest, constant)
+        else:
+            digest.update(repr((type(constant).__name__, constant)).encode())
