@@ -78,9 +78,9 @@ def memoize(
 
     `ttl` is how many seconds a result is good for; `maxsize` how many are kept (the least recently used
     go first). By default results stay in the process as they are, and every caller gets the same object.
-    With a `tier` each caller gets a copy: "warm" and "hot" have a budget of 1 GB and evict, "cold" (in
-    the user's data folder, one folder a function) survives the process, and a tier of your own is used
-    as it is. Results of an older version of the function's code are not used.
+    With a `tier` each caller gets a copy: "warm" and "hot" have a budget of 1 GB and evict, "cold" (10
+    GB in the user's data folder, one folder a function) survives the process, and a tier of your own is
+    used as it is. Results of an older version of the function's code are not used.
 
     Arguments may be anything: arrays, tensors, lists and mappings are compared by their contents.
     ``key=`` is a function of the arguments that says what to compare instead.
@@ -289,7 +289,7 @@ def _make_store(
 
     folder = user_folder("memoize", name)
     try:
-        return TierStore(ColdMemory(storage_path=folder, on_full="evict"), name, maxsize, ttl_s)
+        return TierStore(ColdMemory(10, folder, on_full="evict"), name, maxsize, ttl_s)
     except LockHeld as error:
         warnings.warn(
             f"results of {function.__qualname__} stay in this process only: another process keeps them in "
