@@ -125,28 +125,23 @@ def _test_times(test: Test, ints: IntArray) -> BoolArray | None:
     return None
 
 
-def text_mask(column: Column, test: Test) -> BoolArray | None:
-    """For each code of the column's texts, whether the text passes an order or a pattern."""
-    if isinstance(test, MatchesRegex):
-        return column.texts.mask_where_regex(test.pattern)
-    if isinstance(test, Compares) and isinstance(test.value, str):
-        return column.texts.mask_where_compares(test.side, test.value)
-    return None
-
-
 def _test_texts(passed: BoolArray, column: Column, test: Test, kinds: Kinds, ints: IntArray) -> None:
     if isinstance(test, Equals):
         _accept(passed, kinds == TEXT, _is_one_of(ints, equal_texts(column, test)))
         return
-    mask = text_mask(column, test)
-    if mask is None or not mask.any():
+    if isinstance(test, MatchesRegex):
+        question = ("regex", test.pattern)
+    elif isinstance(test, Compares) and isinstance(test.value, str):
+        question = (test.side, test.value)
+    else:
         return
     # Only cells of this kind hold codes of texts; the others would index out of range.
-    places = np.flatnonzero(kinds == TEXT)
-    if len(places) == len(kinds):
-        passed |= mask[ints]
+    of_kind = kinds == TEXT
+    if of_kind.all():
+        passed |= column.texts.answers_for(ints, *question)
     else:
-        passed[places] |= mask[ints[places]]
+        places = np.flatnonzero(of_kind)
+        passed[places] |= column.texts.answers_for(ints[places], *question)
 
 
 def test_objects(passed: BoolArray, column: Column, kinds: Kinds, ints: IntArray, ask: Any) -> None:

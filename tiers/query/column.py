@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from array import array
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -25,9 +26,10 @@ _DENSE_FRACTION: Final = (
     16  # a field is dense once one row in so many has it: 9 bytes a row against about 160 a cell
 )
 _DENSE_MINIMUM: Final = 64
+_DENSE_CHECK: Final = 63  # writes look whether it is time whenever the population is a multiple of 64
 _SCANS_BEFORE_INDEXING: Final = 32  # building costs about as much as so many scans
 _STALE_FRACTION: Final = 32
-_STALE_MINIMUM: Final = 1024
+_STALE_MINIMUM: Final = 64
 
 
 class Column:
@@ -42,6 +44,7 @@ class Column:
         self.texts = TextDictionary()
         self.objects: Dictionary[Any] = Dictionary()
         self.index_wanted = False
+        self._is_due = False
         self._kinds_seen = 0  # a bit for each kind that a cell has had
         self._index: OrderedIndex | None = None
         self._stale_rows = array("q")
@@ -74,6 +77,8 @@ class Column:
 
     def set(self, row: int, kind: int, payload: Any) -> None:
         """Write one cell; ``payload`` is what `values.encode_scalar` returned with ``kind``."""
+        if self._slot_of is not None and not self.population & _DENSE_CHECK:
+            self.make_dense_if_worth(row + 1)
         slot = row if self._slot_of is None else self._sparse_slot(row)
         if slot >= len(self._kinds):
             self._allocate(max(slot + 1, len(self._kinds) + (len(self._kinds) >> 1)))
@@ -151,7 +156,8 @@ class Column:
 
     def make_dense_if_worth(self, row_count: int) -> None:
         """Change to one cell a row when enough of the ``row_count`` rows have the field."""
-        if self._slot_of is None or self.population < max(_DENSE_MINIMUM, row_count // _DENSE_FRACTION):
+        population = self.population
+        if self._slot_of is None or population < _DENSE_MINIMUM or population * _DENSE_FRACTION < row_count:
             return
         rows = self._rows[: self.population]
         kinds, ints = self._kinds[: self.population], self._ints[: self.population]
@@ -232,22 +238,28 @@ class Column:
             _STALE_MINIMUM, row_count // _STALE_FRACTION
         ):
             self.drop_index()
-        if self._index is None and (self.index_wanted or self._scans >= _SCANS_BEFORE_INDEXING):
-            self._index = OrderedIndex(*self.cells(row_count, None))
+        if self._index is None and (self._is_due or self._scans >= _SCANS_BEFORE_INDEXING):
+            self._index = OrderedIndex(*self.cells(row_count, None), self.texts)
             self._is_stale = bytearray(row_count + row_count // 8)
+            self._is_due = False
 
-    def candidates(self, test: Test, limit: int) -> IntArray | None:
-        """Rows among which every row that passes ``test`` is; None without an index, where the index
-        cannot tell, or where they would be more than ``limit``. The caller tests them again."""
+    def want_index(self) -> None:
+        """Build the index before the next query, and keep this column even while no row has the field."""
+        self.index_wanted = True
+        self._is_due = True
+
+    def candidates(self, tests: Sequence[Test], limit: int, *, cheap: bool) -> IntArray | None:
+        """Rows among which every row that passes all ``tests`` is, each once; None without an index, or
+        where the index does not help (see `OrderedIndex.rows`). The caller tests them again."""
         if self._index is None or len(self._stale_rows) > limit:
             return None
-        ranges = self._index.ranges(self, test)
-        if ranges is None or sum(map(len, ranges)) + len(self._stale_rows) > limit:
+        slices = self._index.rows(self, tests, limit, cheap=cheap)
+        if slices is None:
             return None
         stale = np.array(self._stale_rows, np.int64)
-        if not ranges:
+        if not slices:
             return stale
-        rows = np.concatenate(ranges).astype(np.int64)
+        rows = np.concatenate(slices).astype(np.int64)
         if len(stale):
             rows = rows[np.frombuffer(self._is_stale or b"", np.uint8)[rows] == 0]
         return np.concatenate([rows, stale])

@@ -19,6 +19,7 @@ BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
 
 _SWEEP_SLACK = 1024
+_REMEMBERED_MASKS = 4
 
 
 class Dictionary(Generic[Value]):
@@ -76,7 +77,7 @@ class TextDictionary(Dictionary[str]):
     def _forget_arrow(self) -> None:
         self._chunks: list[pa.Array] = []
         self._chunked_count = 0
-        self._last_mask: tuple[tuple[str, str], int, BoolArray] | None = None
+        self._masks: dict[tuple[str, str], BoolArray] = {}
 
     def encode_text(self, text: str) -> int:
         code = self._codes.get(text)
@@ -97,23 +98,42 @@ class TextDictionary(Dictionary[str]):
         """For each code, whether its text lies on the given side of ``operand``, by code points."""
         return self._mask((side, operand))
 
+    def answers_for(self, codes: IntArray, test_kind: str, operand: str) -> BoolArray:
+        """The same answers for some codes only; ``test_kind`` is "regex" or a side."""
+        question = (test_kind, operand)
+        if question in self._masks or 4 * len(codes) > len(self.values):
+            return self._mask(question)[codes]
+        distinct, inverse = np.unique(codes, return_inverse=True)
+        texts = pa.array([self.values[code] for code in distinct.tolist()], pa.large_string())
+        answers: BoolArray = _ask(texts, question).to_numpy(zero_copy_only=False)
+        return answers[inverse]
+
+    def order(self) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+        """The codes sorted by text (code points), and the place of each code in that order."""
+        chunks = self._texts()
+        texts = pa.chunked_array(chunks, pa.large_string())
+        codes = pc.sort_indices(texts).to_numpy().astype(np.int32)
+        places = np.empty(len(codes), np.int32)
+        places[codes] = np.arange(len(codes), dtype=np.int32)
+        return codes, places
+
     def _mask(self, question: tuple[str, str]) -> BoolArray:
-        # Codes only grow between sweeps, so an answer stays right for the codes that it covered. One is
-        # kept: a query that is asked again pays only for the texts that came since.
-        known = 0
-        answers: list[Any] = []
-        if self._last_mask is not None and self._last_mask[0] == question:
-            known = self._last_mask[1]
-            answers.append(self._last_mask[2])
+        # Codes only grow between sweeps, so an answer stays right for the codes that it covered. A few are
+        # remembered: a query that is asked again pays only for the texts that came since.
+        known = self._masks.pop(question, None)
+        known_count = 0 if known is None else len(known)
+        answers: list[Any] = [] if known is None else [known]
         position = 0
         for chunk in self._texts():
             end = position + len(chunk)
-            if end > known:
-                part = chunk.slice(max(known - position, 0))
+            if end > known_count:
+                part = chunk.slice(max(known_count - position, 0))
                 answers.append(_ask(part, question).to_numpy(zero_copy_only=False))
             position = end
         mask: BoolArray = np.concatenate(answers) if answers else np.zeros(0, np.bool_)
-        self._last_mask = (question, position, mask)
+        self._masks[question] = mask
+        if len(self._masks) > _REMEMBERED_MASKS:
+            del self._masks[next(iter(self._masks))]
         return mask
 
     def _texts(self) -> list[pa.Array]:

@@ -7,7 +7,7 @@ which is also what makes rows right that were written after the index was built.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from .cells import test_objects
 from .column import Column
 from .dictionary import BoolArray, IntArray
-from .filters import And, Equals, Exists, FieldTest, Filter, Not, Or
+from .filters import And, Equals, Exists, FieldTest, Filter, Not, Or, Test
 from .matching import ABSENT, resolve, test_any, test_one
 from .shapes import Shape
 from .values import OBJECT
@@ -47,30 +47,36 @@ class Table:
         return np.sort(candidates[self._test(node, candidates)])
 
     def _candidates(self, node: Filter) -> IntArray | None:
+        """Rows among which all that pass are, each once; None where a scan is cheaper."""
         limit = max(64, self.row_count // _CANDIDATE_FRACTION)
-        if isinstance(node, FieldTest):
-            return self._indexed_candidates(node, limit)
-        if isinstance(node, And):
-            best: IntArray | None = None
-            for part in node.parts:
-                rows = self._candidates(part)
-                if rows is not None and (best is None or len(rows) < len(best)):
-                    best = rows
-            return best
-        if isinstance(node, Or):
-            found = [self._candidates(part) for part in node.parts]
-            if any(rows is None for rows in found):
+        match node:
+            case Or(parts):
+                found = [self._candidates(part) for part in parts]
+                if any(rows is None for rows in found):
+                    return None
+                together = np.unique(np.concatenate([rows for rows in found if rows is not None]))
+                return together if len(together) <= limit else None
+            case Not():
                 return None
-            rows = np.unique(np.concatenate([rows for rows in found if rows is not None]))
-            return rows if len(rows) <= limit else None
+        conjunction = list(_flat(node))
+        tests: dict[str, list[Test]] = {}
+        for part in conjunction:
+            if isinstance(part, FieldTest):
+                tests.setdefault(part.path, []).append(part.test)
+        for cheap in (True, False):
+            narrowed = [self._indexed_candidates(path, asked, limit, cheap) for path, asked in tests.items()]
+            narrowed += [self._candidates(part) for part in conjunction if isinstance(part, Or)]
+            useful = [rows for rows in narrowed if rows is not None]
+            if useful:
+                return min(useful, key=len)
         return None
 
-    def _indexed_candidates(self, node: FieldTest, limit: int) -> IntArray | None:
-        column = self.columns.get(node.path)
-        if column is None or self._object_shapes(node.path) is not None or self._list_ancestors(node.path):
+    def _indexed_candidates(self, path: str, tests: list[Test], limit: int, cheap: bool) -> IntArray | None:
+        column = self.columns.get(path)
+        if column is None or self._object_shapes(path) is not None or self._list_ancestors(path):
             return None
         column.index_if_worth(self.row_count)
-        return column.candidates(node.test, limit)
+        return column.candidates(tests, limit, cheap=cheap)
 
     def _test(self, node: Filter, rows: IntArray | None) -> BoolArray:
         match node:
@@ -147,3 +153,12 @@ class Table:
             for place in np.flatnonzero(is_object).tolist():
                 row = place if rows is None else int(rows[place])
                 mask[place] = test_one(self.read_path(row, node.path), node.test)
+
+
+def _flat(node: Filter) -> Iterator[Filter]:
+    """The parts of a conjunction, those of conjunctions inside it included."""
+    if isinstance(node, And):
+        for part in node.parts:
+            yield from _flat(part)
+    else:
+        yield node

@@ -101,7 +101,7 @@ class MetadataIndex:
             check_trails((path,))
             if path not in self._columns and len(self._columns) >= MAX_FIELDS:
                 raise InvalidValue(_too_many_fields(path))
-            self._columns.setdefault(path, Column()).index_wanted = True
+            self._columns.setdefault(path, Column()).want_index()
 
     # -- reading
 
