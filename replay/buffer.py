@@ -255,7 +255,7 @@ class ReplayBuffer:
                 self._priorities[where] = self._max_priority
             else:
                 self._priorities[where] = priorities
-                self._max_priority = max(self._max_priority, float(priorities.max()))
+                self._note_largest(priorities)
         if self._times_sampled is not None:
             self._times_sampled[where] = 0
         for selector in self._indexed:
@@ -404,10 +404,8 @@ class ReplayBuffer:
             if not fresh.all():
                 slots, given = slots[fresh], given[fresh]
             if slots.size:
-                if isinstance(self._sampler, PrioritizedSampler):
-                    self._sampler.flush()
                 stored[slots] = given
-                self._max_priority = max(self._max_priority, float(given.max()))
+                self._note_largest(given)
                 for selector in self._indexed:
                     selector.update(slots)
             return UpdateResult(int(slots.size), int(named.size - slots.size))
@@ -432,6 +430,9 @@ class ReplayBuffer:
                 "For TD errors use their absolute value plus a small constant."
             )
         return given
+
+    def _note_largest(self, priorities: NDArray[np.float64]) -> None:
+        self._max_priority = max(self._max_priority, float(priorities.max()))
 
     def priority_stats(self) -> PriorityStats:
         """Sum, count and minimum of what rows are drawn by; raises where the sampler is not prioritized."""

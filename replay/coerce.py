@@ -31,6 +31,8 @@ def coerce(value: Any, spec: ColumnSpec, rows: int | None) -> NDArray[Any]:
 
 def _cast(array: NDArray[Any], spec: ColumnSpec) -> NDArray[Any]:
     target = spec.dtype
+    if array.size == 0:
+        return array.astype(target)
     if target.kind == "b" or _KIND_ORDER[array.dtype.kind] > _KIND_ORDER[target.kind]:
         # Only a value that survives unchanged may go to a poorer kind (done flags as 0.0 and 1.0).
         if target.kind != "b":
@@ -40,7 +42,7 @@ def _cast(array: NDArray[Any], spec: ColumnSpec) -> NDArray[Any]:
             )
         if not np.isin(array, (0, 1)).all():
             raise InvalidValue(f"Column {spec.name!r} is bool; got values other than 0 and 1.")
-    elif target.kind in "iu" and array.dtype.kind in "iu" and array.size:
+    elif target.kind in "iu" and array.dtype.kind in "iu":
         limits = np.iinfo(target)
         low, high = int(array.min()), int(array.max())
         if low < limits.min or high > limits.max:

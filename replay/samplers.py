@@ -17,6 +17,8 @@ from .sum_tree import SumTree
 # 2**40 weights overflows.
 SMALLEST_WEIGHT = 2.3e-308
 LARGEST_WEIGHT = 1e290
+# Priorities whose weight is inside the bounds without a look: 1e-70**4 is 1e-280.
+_SAFE_LOW, _SAFE_HIGH, _SAFE_ALPHA = 1e-70, 1e70, 4.0
 
 
 class UniformSampler(Selector):
@@ -93,10 +95,17 @@ class PrioritizedSampler(Selector):
 
     def scale(self, priorities: NDArray[np.float64]) -> NDArray[np.float64]:
         """``p**alpha`` within its bounds; 0 stays 0."""
-        if priorities.size > 1 and (priorities == priorities[0]).all():
-            return np.full(priorities.size, self.scale(priorities[:1])[0])  # new rows: one power for all
+        low, high = priorities.min(initial=np.inf), priorities.max(initial=0.0)
+        if low == high:  # new rows: one power for all
+            return np.full(priorities.size, self._scale_within_bounds(priorities[:1])[0])
+        if low >= _SAFE_LOW and high <= _SAFE_HIGH and self.alpha <= _SAFE_ALPHA:
+            weights: NDArray[np.float64] = priorities**self.alpha
+            return weights
+        return self._scale_within_bounds(priorities)
+
+    def _scale_within_bounds(self, priorities: NDArray[np.float64]) -> NDArray[np.float64]:
         with np.errstate(over="ignore", under="ignore"):
-            weights = priorities**self.alpha
+            weights: NDArray[np.float64] = priorities**self.alpha
         np.clip(weights, SMALLEST_WEIGHT, LARGEST_WEIGHT, out=weights)
         weights[priorities == 0] = 0.0
         return weights
