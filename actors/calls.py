@@ -58,7 +58,7 @@ def get(ref: ray.ObjectRef[Any], timeout_s: float) -> Any:
         return ray.get(ref, timeout=timeout_s)
     except RayTaskError as error:
         cause = error.cause
-        if isinstance(cause, MemoriesError):
+        if isinstance(cause, MemoriesError) or _is_from_memoria(cause):
             raise cause from None
         raise
 
@@ -78,3 +78,8 @@ def persist(attempt: Callable[[float], Any], deadline: Deadline, refresh: Callab
             time.sleep(min(backoff_s, deadline.remaining_s()))
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
         refresh()
+
+
+def _is_from_memoria(cause: Exception) -> bool:
+    """The network has errors of its own, which its users know; asking for the class would load torch."""
+    return any(base.__name__ == "MemoriaError" for base in type(cause).__mro__)

@@ -7,21 +7,25 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 import ray
+from ray.util import list_named_actors
 
-from ..errors import Closed, DeadlineExceeded, Unavailable, VersionMismatch
+from ..errors import Closed, DeadlineExceeded, InvalidValue, Unavailable, VersionMismatch
 from .calls import Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
 from .core.model import CoreConfig
-from .launch import start_coordinator
-from .names import NAMESPACE, check_cluster_name, coordinator_name
+from .launch import start_coordinator, start_memoria_actor
+from .names import NAMESPACE, check_cluster_name, coordinator_name, memoria_actor_name
 from .session import RaySession
 from .status import Snapshot
 
 if TYPE_CHECKING:
+    from .memoria_network import MemoriaNetwork
     from .memory_manager import MemoryManager
 
 READY_TIMEOUT_S = 60.0
+GPU_FRACTION = 0.1
+"""Share of a GPU that a network asks Ray for."""
 
 
 class Cluster:
@@ -46,6 +50,41 @@ class Cluster:
         manager = MemoryManager(cluster=self, timeout_s=timeout_s)
         self._memories.append(manager)
         return manager
+
+    def memoria(
+        self, name: str, *, checkpoint_interval: int = 1, replicas: int = 1, **arguments: Any
+    ) -> MemoriaNetwork:
+        """A Memoria network as an actor: made from `arguments` (those of `Memoria`), or found by its name.
+
+        Every `checkpoint_interval` steps each session is saved into the tiers, fsynced, before the step is
+        acknowledged: with 1 a killed actor loses no acknowledged step, with k at most k - 1. `replicas`
+        nodes keep the saved state, as far as there are so many. Raises `InvalidValue` where a network of
+        that name runs with other arguments.
+        """
+        from memoria import Memoria
+
+        from .memoria_network import MemoriaNetwork
+
+        self._check_open()
+        check_cluster_name(name)
+        if checkpoint_interval < 1:
+            raise InvalidValue(
+                f"checkpoint_interval is a whole number of at least 1, not {checkpoint_interval}"
+            )
+        Memoria(**arguments)  # so that a bad argument is named here, and starts nothing
+        actor = start_memoria_actor(
+            self.name, self.namespace, name, arguments, checkpoint_interval, replicas, GPU_FRACTION
+        )
+        running = get(actor.settings.remote(), READY_TIMEOUT_S)
+        wanted = {**arguments, "checkpoint_interval": checkpoint_interval}
+        different = sorted(key for key in wanted if running.get(key) != wanted[key])
+        if different:
+            key = different[0]
+            raise InvalidValue(
+                f"network {name!r} runs with {key}={running.get(key)!r}, not {wanted[key]!r}; "
+                "choose another name, or the same arguments"
+            )
+        return MemoriaNetwork(memoria_actor_name(self.name, name), self.namespace)
 
     def client(self, *, timeout_s: float = 60.0) -> MemoryClient:
         """The layer below `memory()`: encoded values, requests and receipts."""
@@ -75,6 +114,8 @@ class Cluster:
         """End the cluster for everybody. `delete=True` removes its durable data as well."""
         self._check_open()
         try:
+            for actor in self._memoria_actors():
+                ray.kill(actor, no_restart=True)
             get(self._coordinator().stop.remote(delete), timeout_s)
             ray.kill(self._coordinator(), no_restart=True)
         except ray.exceptions.RayActorError:
@@ -107,6 +148,12 @@ class Cluster:
             return ray.get_actor(coordinator_name(self.name), self.namespace)
         except ValueError:
             raise Unavailable(f"cluster {self.name!r} does not run (any more); connect() starts it") from None
+
+    def _memoria_actors(self) -> list[Any]:
+        prefix = memoria_actor_name(self.name, "")
+        named = list_named_actors(all_namespaces=True)
+        names = [a["name"] for a in named if a["namespace"] == self.namespace]
+        return [ray.get_actor(name, self.namespace) for name in names if name.startswith(prefix)]
 
     def _check_open(self) -> None:
         if self._closed:

@@ -14,7 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .config import ClusterConfig
 from .core.model import CoreConfig
-from .names import coordinator_name, tier_actor_name
+from .names import coordinator_name, memoria_actor_name, tier_actor_name
 
 HEAD = "node:__internal_head__"
 HEAD_SHARE = 0.001
@@ -79,6 +79,35 @@ def start_coordinator(cluster: str, namespace: str, config: ClusterConfig, core:
             resources={HEAD: HEAD_SHARE},
         )
         .remote(cluster, namespace, config, core)
+    )
+
+
+def start_memoria_actor(
+    cluster: str,
+    namespace: str,
+    name: str,
+    arguments: Mapping[str, Any],
+    checkpoint_interval: int,
+    replicas: int,
+    gpu_fraction: float,
+) -> Any:
+    """The actor of a Memoria network, on a GPU where the cluster has one; the one that runs, if it does."""
+    from .memoria_actor import MemoriaActor
+
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
+    return (
+        ray.remote(MemoriaActor)
+        .options(
+            name=memoria_actor_name(cluster, name),
+            namespace=namespace,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,
+            num_cpus=0,
+            num_gpus=gpu_fraction if has_gpu else 0,
+        )
+        .remote(cluster, namespace, name, dict(arguments), checkpoint_interval, replicas)
     )
 
 

@@ -21,11 +21,13 @@ from .config import DEFAULT_SIZES_GB, GB, ClusterConfig
 from .core.model import TIER_ORDER, Outcome, StoreOptions
 from .memory_reports import MemoryReports
 from .session import RaySession
-from .striping import CHUNK_PREFIX
 
 if TYPE_CHECKING:
     from ..tiers.policies import MigrationPolicy
     from .cluster import Cluster
+
+INTERNAL_PREFIX = "\x00"
+"""Keys that begin so are ours (chunks, states of networks), and are not listed."""
 
 _MISSING: Any = object()
 
@@ -190,7 +192,7 @@ class MemoryManager:
     def keys(self, prefix: str = "") -> list[str]:
         """All keys that start with the prefix, sorted."""
         self._check_open()
-        return [key for key in self._client.keys(prefix) if not key.startswith(CHUNK_PREFIX)]
+        return [key for key in self._client.keys(prefix) if not key.startswith(INTERNAL_PREFIX)]
 
     def query(
         self,

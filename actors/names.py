@@ -31,3 +31,7 @@ def member_id(node: str, tier: str, index: int = 0) -> str:
 
 def tier_actor_name(cluster: str, member: str) -> str:
     return f"{cluster}/tier/{member}"
+
+
+def memoria_actor_name(cluster: str, name: str) -> str:
+    return f"{cluster}/memoria/{name}"

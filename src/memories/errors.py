@@ -98,3 +98,8 @@ class NotEnoughNodes(MemoriesError, RuntimeError):
 
 class VersionMismatch(MemoriesError, RuntimeError):
     """The cluster runs another version of Memories than this process."""
+
+
+class StepInterrupted(MemoriesError, RuntimeError):
+    """An actor restarted in the middle of a step of several calls. What was acknowledged before is there;
+    begin the step again."""
