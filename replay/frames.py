@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidValue
 from .schema import ColumnSpec, Schema
+from .wide import gather_wide
 
 # Linux maps what is never touched for nothing, but refuses more than there is RAM unless told this.
 _MAP_NORESERVE = getattr(mmap, "MAP_NORESERVE", 0x4000)
@@ -184,7 +185,7 @@ class FramePool:
     def gather(self, ids: NDArray[np.int64]) -> NDArray[np.uint8]:
         """Copies of frames by id: (len(ids), frame_nbytes)."""
         if self._codec is None:
-            return self._frames.take(ids, axis=0)
+            return gather_wide(self._frames, ids)
         frames = np.empty((len(ids), self.frame_nbytes), np.uint8)
         places, positions = np.unique(ids, return_inverse=True)
         unpacked = np.empty((len(places), self.frame_nbytes), np.uint8) if len(places) < len(ids) else frames

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.replay_frames import measure_apart
 from memories.errors import InvalidValue
 from memories.replay import ImageStorage, PrioritizedReplayBuffer, ReplayBuffer, Schema
 from memories.replay.frames import FrameColumn, FramePool, StackLayout
@@ -182,3 +183,9 @@ def test_checkpoints_of_frames(tmp_path: Any) -> None:
     np.testing.assert_array_equal(other["next_obs"], images[other["action"] + 1])
     plain = ReplayBuffer.load(tmp_path / "frames").sample(60)  # how frames are stored is not in the file
     np.testing.assert_array_equal(plain["obs"], images[plain["action"]])
+
+
+def test_the_process_grows_by_less_than_three_tenths_of_the_naive_bytes() -> None:
+    result = measure_apart("frames", 2_000)
+    assert 2 * result["share"] < 0.3  # even of obs alone
+    assert result["share"] > 0.1  # noise cannot take less: else nothing was measured
