@@ -20,6 +20,7 @@ from .errors import (
     UnknownEngram,
 )
 from .history import HistoryManager
+from .layer import MemoriaLayer
 from .network import Memoria
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidType",
     "Memoria",
     "MemoriaError",
+    "MemoriaLayer",
     "NoWorkingMemory",
     "UnknownEngram",
 ]
