@@ -246,14 +246,9 @@ class Catalog:
     # -- many keys
 
     def keys(self, prefix: str = "", kind: Kind | None = Kind.VALUE) -> Iterator[str]:
-        """Keys that start with ``prefix``, sorted, of one kind (None: of all). A photograph: the catalog
-        may change while it is read."""
-        kinds = self._rows.kind_cells
-        for key in self._order.with_prefix(prefix, self._row_of.keys()):
-            row = self._row_of.get(key)
-            if row is not None and (kind is None or kinds[row] == kind):
-                yield key
-            kinds = self._rows.kind_cells
+        """Keys that start with ``prefix``, sorted, of one kind (None: of all). The catalog may change
+        while they are read: keys that came later are left out, keys that went are skipped."""
+        return self._of_kind(self._order.with_prefix(prefix, self._row_of.keys()), kind)
 
     def keys_at(self, location: Location, *, marks: bool = False) -> list[str]:
         """Keys whose value the location holds; with ``marks=True`` those that it has a mark for."""
@@ -469,6 +464,12 @@ class Catalog:
     def _at(self, column: npt.NDArray[np.int32], location: Location) -> npt.NDArray[np.bool_]:
         found: npt.NDArray[np.bool_] = self._sets.codes_holding(location)[column[: self._rows.count]]
         return found
+
+    def _of_kind(self, keys: list[str], kind: Kind | None) -> Iterator[str]:
+        for key in keys:
+            row = self._row_of.get(key)
+            if row is not None and (kind is None or self._rows.kind_cells[row] == kind):
+                yield key
 
     def _named(self, rows: npt.NDArray[Any]) -> list[str]:
         keys = self._keys

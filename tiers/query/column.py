@@ -97,9 +97,9 @@ class Column:
         if self._index is not None:
             self._mark_stale(row)
         if kind == TEXT:
-            if self.texts.wants_sweep:
+            if self.texts.wants_sweep(self.population):
                 self._sweep(self.texts, TEXT)
-        elif kind == OBJECT and self.objects.wants_sweep:
+        elif kind == OBJECT and self.objects.wants_sweep(self.population):
             self._sweep(self.objects, OBJECT)
 
     def clear(self, row: int) -> None:

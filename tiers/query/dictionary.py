@@ -48,17 +48,17 @@ class Dictionary(Generic[Value]):
     def find(self, key: Hashable) -> int | None:
         return self._codes.get(key)
 
-    @property
-    def wants_sweep(self) -> bool:
-        return len(self.values) > 2 * self._kept_by_last_sweep + _SWEEP_SLACK
+    def wants_sweep(self, cell_count: int) -> bool:
+        """Whether enough values came in since the last sweep to pay for looking at all cells."""
+        return len(self.values) > 2 * self._kept_by_last_sweep + cell_count // 8 + _SWEEP_SLACK
 
     def retain(self, live_codes: IntArray) -> IntArray:
         """Drop every value whose code is not in ``live_codes``; returns the new code of each old one."""
-        kept = np.unique(live_codes)
+        alive = np.zeros(len(self.values), np.bool_)
+        alive[live_codes] = True
+        kept = np.flatnonzero(alive)
         renumbered = np.zeros(len(self.values), np.int64)
         renumbered[kept] = np.arange(len(kept))
-        alive = np.zeros(len(self.values), np.bool_)
-        alive[kept] = True
         moved = renumbered.tolist()
         living = alive.tolist()
         self._codes = {key: moved[code] for key, code in self._codes.items() if living[code]}

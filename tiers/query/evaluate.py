@@ -28,10 +28,14 @@ _NARROW_FRACTION: Final = 8
 
 @dataclass(frozen=True)
 class Table:
-    """What an evaluation reads: all rows below ``row_count``, free ones (shape 0) included."""
+    """What an evaluation reads: all rows below ``row_count``, free ones (shape 0) included.
+
+    ``object_paths`` has the shapes in which a path is a dictionary, for every path that is one.
+    """
 
     columns: dict[str, Column]
     shapes: list[Shape | None]
+    object_paths: dict[str, list[int]]
     row_shapes: npt.NDArray[np.int32]
     row_count: int
     read_path: Callable[[int, str], Any]
@@ -139,8 +143,12 @@ class Table:
 
     def _object_shapes(self, path: str) -> BoolArray | None:
         """For each shape, whether ``path`` is a dictionary in it; None if it is in no shape."""
-        flags = [shape is not None and path in shape.parents for shape in self.shapes]
-        return np.array(flags, np.bool_) if any(flags) else None
+        codes = self.object_paths.get(path)
+        if codes is None:
+            return None
+        flags = np.zeros(len(self.shapes), np.bool_)
+        flags[codes] = True
+        return flags
 
     def _overwrite_objects(self, mask: BoolArray, node: FieldTest, rows: IntArray | None) -> None:
         shapes = self._object_shapes(node.path)

@@ -41,6 +41,7 @@ class MetadataIndex:
         # Shape 0 is that of a free row, so a row without a key can never pass a filter.
         self._shapes: list[Shape | None] = [None]
         self._shape_of: dict[tuple[Trail, ...], Shape] = {}
+        self._object_paths: dict[str, list[int]] = {}
         self._shapes_kept_by_last_sweep = 0
         self._row_shapes = np.zeros(16, np.int32)
         self._shape_cells = self._row_shapes.data
@@ -156,7 +157,9 @@ class MetadataIndex:
         row_count = len(self._keys)
         for column in self._columns.values():
             column.make_dense_if_worth(row_count)
-        return Table(self._columns, self._shapes, self._row_shapes, row_count, self._read_path)
+        return Table(
+            self._columns, self._shapes, self._object_paths, self._row_shapes, row_count, self._read_path
+        )
 
     def _new_row(self, key: str) -> int:
         if self._free_rows:
@@ -175,7 +178,7 @@ class MetadataIndex:
 
     def _new_shape(self, trails: tuple[Trail, ...]) -> Shape:
         check_trails(trails)
-        if len(self._shapes) > 2 * self._shapes_kept_by_last_sweep + _SHAPE_SLACK:
+        if len(self._shapes) > 2 * self._shapes_kept_by_last_sweep + len(self._keys) // 64 + _SHAPE_SLACK:
             self._sweep_shapes()
         shape = Shape.build(len(self._shapes), trails)
         fresh = [path for path in shape.paths if path not in self._columns]
@@ -186,25 +189,31 @@ class MetadataIndex:
             shape = Shape.build(len(self._shapes), trails)
         for path in fresh:
             self._columns[path] = Column()
-        self._shapes.append(shape)
-        self._shape_of[trails] = shape
+        self._remember_shape(shape)
         return shape
+
+    def _remember_shape(self, shape: Shape) -> None:
+        self._shapes.append(shape)
+        self._shape_of[shape.trails] = shape
+        for path in shape.parents:
+            self._object_paths.setdefault(path, []).append(shape.code)
 
     def _sweep_shapes(self) -> None:
         """Drop shapes and columns that no row has any more."""
         live = np.unique(self._row_shapes[: len(self._keys)])
         renumbered = np.zeros(len(self._shapes), np.int32)
-        kept: list[Shape | None] = [None]
+        before = self._shapes
+        self._shapes = [None]
+        self._shape_of = {}
+        self._object_paths = {}
         for code in live.tolist():
-            shape = self._shapes[code]
+            shape = before[code]
             if shape is not None:
-                renumbered[code] = len(kept)
-                kept.append(Shape(len(kept), shape.trails, shape.paths, shape.parents))
+                renumbered[code] = len(self._shapes)
+                self._remember_shape(Shape(len(self._shapes), shape.trails, shape.paths, shape.parents))
         self._row_shapes[: len(self._keys)] = renumbered[self._row_shapes[: len(self._keys)]]
-        self._shapes = kept
-        self._shape_of = {shape.trails: shape for shape in kept if shape is not None}
-        self._shapes_kept_by_last_sweep = len(kept)
-        used = {path for shape in kept if shape is not None for path in shape.paths}
+        self._shapes_kept_by_last_sweep = len(self._shapes)
+        used = {path for shape in self._shape_of.values() for path in shape.paths}
         self._columns = {
             path: column for path, column in self._columns.items() if path in used or column.index_wanted
         }
@@ -245,7 +254,7 @@ class MetadataIndex:
 
     def _sortable_column(self, path: str) -> Column | None:
         """The column of ``path`` if no row can have a dictionary there or a list above it."""
-        if any(shape is not None and path in shape.parents for shape in self._shapes):
+        if path in self._object_paths:
             return None
         names = path.split(".")
         for depth in range(1, len(names)):

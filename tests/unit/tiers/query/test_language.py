@@ -278,10 +278,11 @@ def test_a_pattern_that_explodes_elsewhere_is_linear_here() -> None:
 def test_text_that_is_overwritten_does_not_pile_up() -> None:
     index = MetadataIndex()
     for number in range(20_000):
-        index.set(f"key{number % 7}", {"text": f"value {number}", "list": [number], f"field{number % 40}": 1})
+        index.set(f"key{number % 7}", {"text": f"value {number}", "list": [number], f"f{number % 4000}": 1})
     column = index._columns["text"]
     assert len(column.texts) < 3_000
     assert len(index._columns["list"].objects) < 3_000
+    assert len(index._shapes) < 3_000
     assert index.query({"text": "value 19999"}) == [f"key{19_999 % 7}"]
     assert index.query({"list": 19_998}) == [f"key{19_998 % 7}"]
 
