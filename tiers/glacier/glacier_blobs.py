@@ -25,8 +25,9 @@ from ...errors import (
     CorruptData,
     InvalidValue,
     KeyNotFound,
+    MemoriesError,
     PermissionRefused,
-    Unavailable,
+    StorageFull,
 )
 from ..blobs import Blob, BlobStore
 from ..encoded import Selection
@@ -34,10 +35,12 @@ from ..locks import KeyLocks
 from ..record import Record
 from .crew import Crew
 from .crypto import KeyRing, new_salt
-from .envelope import UNREADABLE, Body, Envelope, body_cipher, envelope_bytes, read_envelope
+from .envelope import UNREADABLE, Body, Envelope, body_cipher
+from .heads import HEAD_BYTES, Head, Heads
 from .layout import BlockReader, BlockWriter, Compressor, PlainStream, overhead_bytes
+from .listing import Usage, list_objects
 from .names import is_cut, key_of, listing_prefix, object_name
-from .objects import Condition, Listed, ObjectGone, ObjectStore
+from .objects import Listed, ObjectGone, ObjectStore
 from .reading import BlockFetcher, Span, TouchedBlocks, aligned, gather_ranges
 from .retry import Retry
 
@@ -47,9 +50,6 @@ log = logging.getLogger(__name__)
 
 ENVELOPE_BYTES = 512
 """The most that an envelope has around its record and block table."""
-
-HEAD_BYTES = 16 * 1024
-"""What is read of a head object to learn its record: enough for nearly all in one request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,24 +67,10 @@ class GlacierOptions:
     upload_window: int = 4
     """Parts of one upload in memory at once."""
     conditional_writes: bool = True
-    """Whether writes to one key by several processes exclude each other; False where a server cannot."""
+    """Whether writes to one key by several processes exclude each other. False is for servers that cannot,
+    and then only one process may write."""
     read_unencrypted: bool = False
     """Whether objects in the clear are read although there is an encryption key."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Head:
-    """A head object as it was found: `payload` is what was read of the bytes behind the envelope."""
-
-    envelope: Envelope
-    payload: memoryview
-    tag: str
-    nbytes: int
-
-    @property
-    def stored_bytes(self) -> int:
-        body = self.envelope.body
-        return self.nbytes + (body.table.stored_bytes if body.body_id else 0)
 
 
 class GlacierBlobs(BlobStore):
@@ -109,16 +95,23 @@ class GlacierBlobs(BlobStore):
         options: GlacierOptions | None = None,
     ) -> None:
         self._store = store
-        self._heads = f"{prefix}keys/"
         self._bodies = f"{prefix}bodies/"
         self._keys = keys
         self._compressor = compressor or Compressor()
         self._retry = retry or Retry()
         self._options = options or GlacierOptions()
+        self._heads = Heads(
+            store,
+            f"{prefix}keys/",
+            self._retry,
+            keys,
+            conditional_writes=self._options.conditional_writes,
+            read_unencrypted=self._options.read_unencrypted,
+        )
         self._crew = Crew(self._options.concurrency)
         self._fetcher = BlockFetcher(store, self._retry, self._crew, self._options.part_bytes)
         self._locks = KeyLocks()
-        self._usage = _Usage()
+        self._usage = Usage()
         self._reporting = threading.local()
 
     @contextmanager
@@ -138,10 +131,16 @@ class GlacierBlobs(BlobStore):
     def put(self, blob: Blob) -> None:
         name = object_name(blob.record.key)
         with self._locks.hold([blob.record.key]):
-            old = self._find(name, HEAD_BYTES, forgiving=True)
+            old = self._heads.find(name, forgiving=True)
             envelope, payload = self._write_body(name, blob)
-            self._write_head(name, envelope, payload, old)
-            self._drop_body(name, old)
+            try:
+                self._write_head(name, envelope, payload, old)
+            except (ConflictingWrite, PermissionRefused, InvalidValue, StorageFull):
+                # Only these say that nothing was written. After the others the body may be needed.
+                self._drop_refused_body(name, envelope.body)
+                raise
+            if old is not None:
+                self._drop_body(name, old.envelope.body)
 
     def put_many(self, blobs: Sequence[Blob]) -> None:
         last = {blob.record.key: blob for blob in blobs}
@@ -151,7 +150,7 @@ class GlacierBlobs(BlobStore):
     def update(self, record: Record) -> None:
         name = object_name(record.key)
         with self._locks.hold([record.key]):
-            old = self._whole(name, self._find(name, HEAD_BYTES))
+            old = self._heads.find_whole(name)
             if old is None:
                 raise KeyNotFound(f"{record.key!r} is not stored in {self._store.address}")
             if record.lengths != old.envelope.record.lengths:
@@ -166,12 +165,12 @@ class GlacierBlobs(BlobStore):
     def remove(self, key: str) -> bool:
         name = object_name(key)
         with self._locks.hold([key]):
-            head = self._find(name, HEAD_BYTES, forgiving=True)
+            head = self._heads.find(name, forgiving=True)
             if head is None:
                 return False
-            self._retry.call(lambda: self._store.delete(self._heads + name), f"deleting {key!r:.100}")
+            self._heads.delete(name)
             self._usage.add(keys=-1, nbytes=-head.nbytes)
-            self._drop_body(name, head)
+            self._drop_body(name, head.envelope.body)
             return True
 
     def remove_many(self, keys: Iterable[str]) -> int:
@@ -182,7 +181,7 @@ class GlacierBlobs(BlobStore):
         return removed
 
     def clear(self) -> None:
-        for folder in (self._heads, self._bodies):
+        for folder in (self._heads.folder, self._bodies):
             batch: list[str] = []
             for listed in self._list(folder):
                 batch.append(listed.name)
@@ -223,53 +222,37 @@ class GlacierBlobs(BlobStore):
             )
         return Envelope(blob.record, Body(writer.table(), body_id, key_id, salt), key_id), payload
 
-    def _write_head(self, name: str, envelope: Envelope, payload: bytes, old: _Head | None) -> None:
-        data = envelope.pack(name, self._keys) + payload
-        condition = Condition(None if old is None else old.tag) if self._options.conditional_writes else None
-        attempts = 0
+    def _write_head(self, name: str, envelope: Envelope, payload: bytes, old: Head | None) -> None:
+        nbytes = self._heads.write(name, envelope, payload, old)
+        if old is not None:
+            nbytes -= old.nbytes
+        if envelope.body.body_id and (old is None or old.body_id != envelope.body.body_id):
+            nbytes += envelope.body.table.stored_bytes
+        self._usage.add(keys=int(old is None), nbytes=nbytes)
 
-        def write() -> None:
-            nonlocal attempts
-            attempts += 1
-            try:
-                self._store.put(self._heads + name, [memoryview(data)], condition)
-            except ConflictingWrite:
-                # An earlier attempt whose reply was lost may have been the one that got in our way.
-                if attempts == 1 or not self._holds(name, data):
-                    raise
-
-        key = envelope.record.key
-        try:
-            self._retry.call(write, f"writing the head of {key!r:.100}")
-        except (ConnectionError, TimeoutError):
-            raise  # it may have been written after all, and then its body is needed
-        except BaseException:
-            self._drop_body(name, _Head(envelope, memoryview(b""), "", 0), written=False)
-            raise
-        change = len(data) - (0 if old is None else old.nbytes)
-        same_body = old is not None and old.envelope.body.body_id == envelope.body.body_id
-        body_bytes = envelope.body.table.stored_bytes if envelope.body.body_id and not same_body else 0
-        self._usage.add(keys=int(old is None), nbytes=change + body_bytes)
-
-    def _holds(self, name: str, data: bytes) -> bool:
-        try:
-            # One byte more than there should be: nothing is left to be asked about the size.
-            return bytes(self._store.read(self._heads + name, len(data) + 1).data) == data
-        except ObjectGone:
-            return False
-
-    def _drop_body(self, name: str, head: _Head | None, *, written: bool = True) -> None:
-        """Delete a body that no head refers to any more. A failure costs space, not truth: `sweep`."""
-        if head is None or not head.envelope.body.body_id:
+    def _drop_body(self, name: str, body: Body, *, counted: bool = True) -> None:
+        """Delete a body that no head refers to. A failure costs space, not truth: `sweep` comes later."""
+        if not body.body_id:
             return
-        body_name = self._body_name(name, head.envelope.body.body_id)
+        body_name = self._body_name(name, body.body_id)
         try:
             self._retry.call(lambda: self._store.delete(body_name), f"deleting {body_name}")
         except (OSError, ValueError) as error:
             log.warning("%s is not needed any more and could not be deleted: %s", body_name, error)
             return
-        if written:
-            self._usage.add(nbytes=-head.envelope.body.table.stored_bytes)
+        if counted:
+            self._usage.add(nbytes=-body.table.stored_bytes)
+
+    def _drop_refused_body(self, name: str, body: Body) -> None:
+        """Delete the body of a write that was refused, unless it is in use: an attempt whose reply was
+        lost may have been written, and changed by somebody else before the attempt that was refused."""
+        try:
+            now = self._heads.find(name, forgiving=True)
+        except MemoriesError as error:
+            log.warning("the body of a refused write of %s is left to sweep(): %s", name, error)
+            return
+        if now is None or (now.envelope is not UNREADABLE and now.body_id != body.body_id):
+            self._drop_body(name, body, counted=False)
 
     def rotate(self) -> int:
         """Write again, under the key that is current, what is encrypted under another or not at all.
@@ -284,7 +267,7 @@ class GlacierBlobs(BlobStore):
         assert self._keys is not None
         current = self._keys.write_id
         with self._locks.hold([key]):
-            head = self._find(object_name(key), HEAD_BYTES)
+            head = self._heads.find(object_name(key))
             if head is None or (head.envelope.key_id == current and head.envelope.body.key_id == current):
                 return False
             self.put(self.get(key))
@@ -293,7 +276,7 @@ class GlacierBlobs(BlobStore):
     # Reading ---------------------------------------------------------------------------------------
 
     def get(self, key: str) -> Blob:
-        def whole(name: str, head: _Head) -> Blob:
+        def whole(name: str, head: Head) -> Blob:
             record = head.envelope.record
             stream = PlainStream(record.lengths)
             into = aligned(stream.nbytes).data
@@ -311,7 +294,7 @@ class GlacierBlobs(BlobStore):
         return blobs
 
     def get_part(self, key: str, selection: Selection) -> Blob:
-        def part(name: str, head: _Head) -> Blob:
+        def part(name: str, head: Head) -> Blob:
             record = head.envelope.record
             stream = PlainStream(record.lengths)
             _check_selection(record, selection)
@@ -329,12 +312,12 @@ class GlacierBlobs(BlobStore):
         return self._read(key, part)
 
     def record(self, key: str) -> Record | None:
-        head = self._find(object_name(key), HEAD_BYTES)
+        head = self._heads.find(object_name(key))
         return None if head is None else self._checked(key, head).envelope.record
 
     def stored_bytes(self, key: str) -> int:
-        head = self._find(object_name(key), HEAD_BYTES, forgiving=True)
-        return 0 if head is None else head.stored_bytes
+        head = self._heads.find(object_name(key), forgiving=True)
+        return 0 if head is None else head.nbytes + head.body_bytes
 
     def most_stored_bytes(self, blob: Blob) -> int:
         """What the blob will occupy at the most, with its record and checksums, if nothing compresses."""
@@ -342,17 +325,17 @@ class GlacierBlobs(BlobStore):
         return plain_bytes + overhead_bytes(plain_bytes) + len(blob.record.pack()) + ENVELOPE_BYTES
 
     def keys(self, prefix: str = "") -> Iterator[str]:
-        for listed in self._list(self._heads + listing_prefix(prefix)):
-            name = listed.name[len(self._heads) :]
+        for listed in self._list(self._heads.folder + listing_prefix(prefix)):
+            name = listed.name[len(self._heads.folder) :]
             key = key_of(name)
             if key is None and is_cut(name):
-                head = self._find(name, HEAD_BYTES)
+                head = self._heads.find(name)
                 key = None if head is None else head.envelope.record.key
             if key is not None and key.startswith(prefix):
                 yield key
 
     def records(self) -> Iterator[Record]:
-        names = (listed.name[len(self._heads) :] for listed in self._list(self._heads))
+        names = (listed.name[len(self._heads.folder) :] for listed in self._list(self._heads.folder))
         for record in self._crew.map(self._inventory_record, names):
             if record is not None:
                 yield record
@@ -361,18 +344,18 @@ class GlacierBlobs(BlobStore):
         if key_of(name) is None and not is_cut(name):
             return None
         try:
-            head = self._find(name, HEAD_BYTES)
+            head = self._heads.find(name)
         except CorruptData as error:
             log.error("left out of the inventory: %s", error)
             return None
         return None if head is None else head.envelope.record
 
-    def _read(self, key: str, action: Callable[[str, _Head], T]) -> T:
+    def _read(self, key: str, action: Callable[[str, Head], T]) -> T:
         """Do something with the head of a key, again if its body is replaced meanwhile."""
         name = object_name(key)
         missing: bytes | None = None
         while True:
-            head = self._find(name, HEAD_BYTES + self._options.inline_bytes)
+            head = self._heads.find(name, HEAD_BYTES + self._options.inline_bytes)
             if head is None:
                 raise KeyNotFound(f"{key!r:.200} is not stored in {self._store.address}")
             self._checked(key, head)
@@ -386,12 +369,12 @@ class GlacierBlobs(BlobStore):
             except ObjectGone:
                 missing = head.envelope.write_id
 
-    def _fetch(self, name: str, head: _Head, reader: BlockReader, spans: Sequence[Span]) -> None:
+    def _fetch(self, name: str, head: Head, reader: BlockReader, spans: Sequence[Span]) -> None:
         body_id = head.envelope.body.body_id
         if body_id:
             self._fetcher.fetch(self._body_name(name, body_id), reader, spans)
             return
-        whole = self._whole(name, head)
+        whole = head if head.is_whole else self._heads.find_whole(name)
         if whole is None or whole.envelope.write_id != head.envelope.write_id:
             raise ObjectGone(name)  # replaced between two requests
         for first, last, into in spans:
@@ -404,45 +387,14 @@ class GlacierBlobs(BlobStore):
                 stored = into
             reader.restore(first, last, stored, into)
 
-    def _reader(self, name: str, head: _Head) -> BlockReader:
+    def _reader(self, name: str, head: Head) -> BlockReader:
         body = head.envelope.body
         plain_bytes = PlainStream(head.envelope.record.lengths).nbytes
         what = f"{head.envelope.record.key!r:.100} in {self._store.address}"
         cipher = body_cipher(self._keys, body.key_id, body.salt, name, body.body_id)
         return BlockReader(body.table, plain_bytes, cipher, what)
 
-    def _find(self, name: str, length: int, *, forgiving: bool = False) -> _Head | None:
-        """The head object, its first bytes at least up to the end of the envelope.
-
-        `forgiving` is for those who replace or remove it: a damaged head becomes `UNREADABLE`, and one in
-        the clear is accepted.
-        """
-        object_ = self._heads + name
-        try:
-            fetched = self._retry.call(lambda: self._store.read(object_, length), f"reading {object_}")
-            size = _envelope_bytes_or_zero(fetched.data)
-            if fetched.data.nbytes < size <= fetched.size:
-                fetched = self._retry.call(lambda: self._store.read(object_, size), f"reading {object_}")
-        except ObjectGone:
-            return None
-        allow_clear = forgiving or self._keys is None or self._options.read_unencrypted
-        try:
-            envelope = read_envelope(fetched.data, name, self._keys, read_unencrypted=allow_clear)
-        except CorruptData as error:
-            if forgiving:
-                return _Head(UNREADABLE, memoryview(b""), fetched.tag, fetched.size)
-            raise CorruptData(f"{object_} in {self._store.address}: {error}") from error
-        except PermissionRefused as error:
-            raise PermissionRefused(f"{object_} in {self._store.address}: {error}") from error
-        return _Head(envelope, fetched.data[envelope.nbytes :], fetched.tag, fetched.size)
-
-    def _whole(self, name: str, head: _Head | None) -> _Head | None:
-        """The head with its whole payload."""
-        if head is None or head.envelope.nbytes + head.payload.nbytes == head.nbytes:
-            return head
-        return self._find(name, head.nbytes)
-
-    def _checked(self, key: str, head: _Head) -> _Head:
+    def _checked(self, key: str, head: Head) -> Head:
         found = head.envelope.record.key
         if found != key:
             raise CorruptData(f"the object of {key!r:.100} in {self._store.address} holds {found!r:.100}")
@@ -475,10 +427,10 @@ class GlacierBlobs(BlobStore):
             if match is None or listed.modified_s >= before_s:
                 continue
             name, body_id = match.groups()
-            head = self._find(name, HEAD_BYTES, forgiving=True)
+            head = self._heads.find(name, forgiving=True)
             if head is not None and head.envelope is UNREADABLE:
                 continue  # it may be this body that it refers to
-            if head is None or head.envelope.body.body_id != body_id:
+            if head is None or head.body_id != body_id:
                 self._delete_all([listed.name])
                 self._usage.add(nbytes=-listed.size)
                 removed += 1
@@ -495,46 +447,18 @@ class GlacierBlobs(BlobStore):
         return f"{self._bodies}{name}~{body_id}"
 
     def _list(self, prefix: str) -> Iterator[Listed]:
-        """A listing that goes on after a failed page."""
-        after = ""
-        pages: Iterator[Listed] | None = None
-
-        def step() -> Listed | None:
-            nonlocal pages
-            if pages is None:
-                pages = self._store.list(prefix, after)
-            try:
-                return next(pages, None)
-            except Unavailable:
-                pages = None
-                raise
-
-        what = f"listing {prefix}*"
-        while True:
-            in_order = self._store.lists_in_order or not after
-            listed = self._retry.call(step, what) if in_order else step()
-            if listed is None:
-                return
-            after = listed.name
-            yield listed
+        return list_objects(self._store, self._retry, prefix)
 
     def _counted(self) -> tuple[int, int]:
         known = self._usage.known()
         if known is None:
             count = nbytes = 0
-            for listed in self._list(self._heads):
+            for listed in self._list(self._heads.folder):
                 count += 1
                 nbytes += listed.size
             nbytes += sum(listed.size for listed in self._list(self._bodies))
-            known = self._usage.complete(count, nbytes)
+            known = self._usage.count(count, nbytes)
         return known
-
-
-def _envelope_bytes_or_zero(start: memoryview) -> int:
-    try:
-        return envelope_bytes(start)
-    except CorruptData:
-        return 0
 
 
 def _check_selection(record: Record, selection: Selection) -> None:
@@ -550,29 +474,3 @@ def _check_selection(record: Record, selection: Selection) -> None:
 
 def _nothing() -> None:
     return None
-
-
-class _Usage:
-    """How much is stored, once somebody has counted. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._count: tuple[int, int] | None = None
-
-    def known(self) -> tuple[int, int] | None:
-        with self._lock:
-            return self._count
-
-    def complete(self, keys: int, nbytes: int) -> tuple[int, int]:
-        with self._lock:
-            self._count = (keys, nbytes)
-            return self._count
-
-    def add(self, *, keys: int = 0, nbytes: int = 0) -> None:
-        with self._lock:
-            if self._count is not None:
-                self._count = (max(self._count[0] + keys, 0), max(self._count[1] + nbytes, 0))
-
-    def forget(self) -> None:
-        with self._lock:
-            self._count = None

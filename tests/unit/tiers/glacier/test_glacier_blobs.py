@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,52 @@ def test_of_two_writers_one_wins_and_the_other_is_told(open_blobs: Any, tmp_path
     assert_same(other.get("k"), mine)
 
 
+@pytest.mark.parametrize("reply_is_lost", [False, True])
+def test_an_update_that_loses_leaves_the_bytes_to_the_winner(
+    open_blobs: Any, tmp_path: Path, reply_is_lost: bool
+) -> None:
+    """Both heads refer to one body: the loser must not take it along."""
+    other = open_blobs()
+    store = FaultyObjects(LocalObjects(tmp_path))
+    blobs = open_blobs(store)
+    blob = blob_of("k", content(5_000))
+    blobs.put(blob)
+    theirs = blob.record.replace(priority=1.0)
+
+    def overtake(operation: str, name: str) -> None:
+        if operation == "put" and "keys/" in name:
+            store.before = store.after = lambda operation, name: None
+            other.update(theirs)
+            if reply_is_lost:
+                raise Unavailable("connection reset")
+
+    setattr(store, "after" if reply_is_lost else "before", overtake)
+    with pytest.raises(ConflictingWrite):
+        blobs.update(blob.record.replace(priority=2.0))
+    assert_same(other.get("k"), Blob(theirs, blob.buffers))
+
+
+def test_a_write_whose_reply_is_lost_and_that_is_then_updated_keeps_its_bytes(
+    open_blobs: Any, tmp_path: Path
+) -> None:
+    other = open_blobs()
+    store = FaultyObjects(LocalObjects(tmp_path))
+    blobs = open_blobs(store)
+    blob = blob_of("k", content(5_000))
+    theirs = blob.record.replace(pinned=True)
+
+    def overtake(operation: str, name: str) -> None:
+        if operation == "put" and "keys/" in name:
+            store.after = lambda operation, name: None
+            other.update(theirs)
+            raise Unavailable("connection reset")
+
+    store.after = overtake
+    with pytest.raises(ConflictingWrite):
+        blobs.put(blob)
+    assert_same(other.get("k"), Blob(theirs, blob.buffers))
+
+
 def test_many_threads_on_one_key_never_read_a_mixture(open_blobs: Any) -> None:
     blobs, other = open_blobs(), open_blobs()
     candidates = [blob_of("k", content(3_000 + n, n), metadata={"n": n}) for n in range(4)]
@@ -471,3 +518,18 @@ def test_the_inventory_goes_on_after_a_damaged_object(
     with pytest.raises(CorruptData):
         blobs.get("k7")
     assert blobs.remove("k7")
+
+
+def test_listing_holds_a_page_and_not_everything(open_blobs: Any, tmp_path: Path) -> None:
+    blobs = open_blobs()
+    folder = tmp_path / "some/prefix/keys"
+    folder.mkdir(parents=True)
+    count = 3_000
+    for n in range(count):
+        (folder / object_name(f"key/{n:06}")).touch()
+    tracemalloc.start()
+    found = sum(1 for _ in blobs.keys("key/"))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found == count
+    assert peak_bytes < 100 * count, f"{peak_bytes / count:.0f} bytes a key"
