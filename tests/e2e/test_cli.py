@@ -55,3 +55,13 @@ def test_a_wrong_call_is_exit_code_two(arguments: tuple[str, ...]) -> None:
     done = memories(*arguments)
     assert done.returncode == 2
     assert "Usage:" in done.stderr
+
+
+def test_demo_shows_everything_and_leaves_nothing(tmp_path: Path) -> None:
+    done = memories(
+        "demo", "--seed", "3", HOME=str(tmp_path), MEMORIES_HOME=str(tmp_path / "data"), COLUMNS="200"
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for shown in ("sank by themselves", "bit for bit", "best episode", "long-term"):
+        assert shown in done.stdout
+    assert not list((tmp_path / "data").rglob("*.*"))
