@@ -7,7 +7,7 @@ the keys are, then the members; where a key has moved on meanwhile, it asks agai
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from .commands import Located, Reply
 from .events import ClientEvent, CopyCorrupt, LocateMany
@@ -53,6 +53,7 @@ class _Call:
     event: ClientEvent
     deadline_s: float
     sent_s: float
+    times: int = 1
 
 
 @dataclass(slots=True)
@@ -112,6 +113,11 @@ class ClientCore:
             return []
         located = self._locating.pop(reply.request, None)
         if located is None:
+            if call.times > 1 and reply.outcomes is not None:
+                # Another copy of the request may be on its way to the next coordinator, and succeed.
+                sure = (Outcome.OK, Outcome.MISSING)
+                known = tuple(o if o in sure else Outcome.UNKNOWN for o in reply.outcomes)
+                reply = replace(reply, outcomes=known)
             return [Complete(call.ticket, reply)]
         read, keys = located
         return self._located(read, keys, reply.located) if read.ticket in self._reads else []
@@ -147,6 +153,7 @@ class ClientCore:
                     actions.append(Complete(call.ticket))
             elif now - call.sent_s >= self._resend_after_s:
                 call.sent_s = now
+                call.times += 1
                 actions.append(Send(call.event))
         for read in list(self._reads.values()):
             if now >= read.deadline_s:

@@ -22,6 +22,9 @@ from .stores import StoreRequest, Stores
 from .tombstones import Tombstones
 from .transfers import Transfers
 
+_APPLIED = {Outcome.OK, Outcome.MISSING}
+"""Outcomes of mutations that leave a trace by which their repetition is known."""
+
 
 class LockingRequest(Protocol):
     """A request that has its keys to itself while it runs."""
@@ -62,7 +65,7 @@ class CoordinatorCore:
         self.catalog = Catalog()
         self.outbox = Outbox(self.emit, clock)
         self.membership = Membership(owner, self.config, clock, self.emit)
-        self.placement = Placement(self.config, self.catalog)
+        self.placement = Placement(self.config, self.catalog, self.membership.losing)
         self.transfers = Transfers(self)
         self.tombstones = Tombstones(self)
         self.rebuild = Rebuild(self)
@@ -80,6 +83,8 @@ class CoordinatorCore:
         self.stalled: list[Stalled] = []
         self._waiting: dict[str, deque[LockingRequest]] = {}
         self._pending: set[RequestId] = set()
+        self._failed: dict[RequestId, tuple[float, out.Reply]] = {}
+        """What was said to have changed nothing must not take effect when it is repeated."""
         self._parked: dict[RequestId, ev.ClientEvent] = {}
         self._held: list[ev.Event] = []
         self._unheard: dict[MemberId, int] = {}
@@ -223,12 +228,17 @@ class CoordinatorCore:
             lost.append(key)
         if lost:
             Marks.write(self, lost)
-            self.emit(out.Announce("lost", "", tuple(lost)))
+            away = [held for held in self.dark.values() if held is not None]
+            gone = tuple(key for key in lost if not any(key in held for held in away))
+            if gone:
+                self.emit(out.Announce("lost", "", gone))
 
     def finish(self, request: LockingRequest, reply: out.Reply | None) -> None:
         """The request is over (None: without an answer); its keys are free again."""
         if reply is not None:
             self.emit(reply)
+            if reply.outcomes is not None and not _APPLIED.issuperset(reply.outcomes):
+                self._failed[reply.request] = (self.clock(), reply)
         self._pending.discard(request.request)
         busy, waiting = self.busy, self._waiting
         for key in request.keys:
@@ -347,7 +357,8 @@ class CoordinatorCore:
             if heard or self.dark.get(member) is not None:
                 held.update(self.dark.get(member) or {})
                 for late in waiting:
-                    held.update(dict.fromkeys(getattr(late.command, "keys", ()), Version()))
+                    for key in getattr(late.command, "keys", ()):
+                        held.setdefault(key, Version())
                 for key in self.uncertain:
                     if member in self.uncertain[key]:
                         held.setdefault(key, Version())
@@ -356,8 +367,10 @@ class CoordinatorCore:
                 self.dark[member] = None
         if member in self.membership.gone:
             self.dark.pop(member, None)
-        for registers in self.undecided.values():
+        for key, registers in list(self.undecided.items()):
             registers[:] = [register for register in registers if register.member != member]
+            if not registers:
+                del self.undecided[key]
         for late in waiting:
             late.owner.answered(late.command, None)
         if self.phase is Phase.SERVING:
@@ -378,7 +391,7 @@ class CoordinatorCore:
         member = answer.member
         info = self.membership.live[member]
         self._unheard.pop(member, None)
-        self.membership.fenced.add(member)
+        self.membership.heard(member)
         self.placement.reserved_bytes[member] = 0
         self.dark.pop(member, None)
         if self.phase is Phase.SERVING:
@@ -421,6 +434,9 @@ class CoordinatorCore:
             self.transfers.copy_is_bad(event.key, event.version, event.member, Outcome.CORRUPT)
 
     def _serve(self, event: ev.ClientEvent) -> None:
+        if event.request in self._failed:
+            self.emit(self._failed[event.request][1])
+            return
         match event:
             case ev.StoreMany():
                 if event.request not in self._pending:
@@ -450,18 +466,7 @@ class CoordinatorCore:
     def _fall_back(self, key: str) -> None:
         """The newest version is lost and was not acknowledged: the older one was the last word."""
         registers = self.undecided.pop(key)
-        values = [register for register in registers if register.entry.kind is Kind.VALUE]
-        if not values:
-            self.catalog.become_lost(key)
-            Marks.write(self, [key])
-            return
-        newest = max(values, key=lambda register: register.entry.version).entry
-        holders = tuple(r.member for r in values if r.entry.version == newest.version)
-        marks = tuple(r.member for r in registers if r.entry.kind is not Kind.VALUE)
-        self.catalog.put(key, newest, holders, marks)
-        for register in values:
-            if register.entry.version != newest.version:
-                self.transfers.remove(register.member, [(key, register.entry.version)])
+        self.catalog.put(key, registers[0].entry, tuple(register.member for register in registers), ())
         self.transfers.check((key,))
 
     def _tick(self) -> None:
@@ -472,6 +477,9 @@ class CoordinatorCore:
         stalled, self.stalled = self.stalled, []
         for waiting in stalled:
             waiting.advance()
+        limit_s = self.clock() - self.config.tombstone_retention_s
+        while self._failed and next(iter(self._failed.values()))[0] < limit_s:
+            del self._failed[next(iter(self._failed))]
         if self.phase is Phase.SERVING:
             self.tombstones.purge()
             self.transfers.check_starving()

@@ -52,6 +52,8 @@ class Membership:
         self.live: dict[MemberId, MemberInfo] = {}
         self.away: set[MemberId] = set()
         self.gone: set[MemberId] = set()
+        self.losing: dict[MemberId, int] = {}
+        """Lives that are to leave the view: nothing new is trusted to them."""
         self.fenced: set[MemberId] = set()
         """Members that have confirmed our epoch: what an old coordinator sends them, they refuse."""
         self.lease_until_s = float("-inf")
@@ -63,7 +65,6 @@ class Membership:
         self._proposed_s = 0.0
         self._checked_s = float("-inf")
         self._joining: dict[MemberId, MemberInfo] = {}
-        self._losing: dict[MemberId, int] = {}
         self._giving_up: set[MemberId] = set()
 
     @property
@@ -88,13 +89,13 @@ class Membership:
             return
         self._joining[info.member] = info
         if present is not None:
-            self._losing[info.member] = present.incarnation
+            self.losing[info.member] = present.incarnation
 
     def lose(self, member: MemberId, incarnation: int) -> None:
         """This life of a member is over, or out of reach."""
         present = self.live.get(member)
         if present is not None and present.incarnation == incarnation:
-            self._losing[member] = incarnation
+            self.losing[member] = incarnation
         joining = self._joining.get(member)
         if joining is not None and joining.incarnation == incarnation:
             del self._joining[member]
@@ -105,11 +106,13 @@ class Membership:
         self._joining.pop(member, None)
         present = self.live.get(member)
         if present is not None:
-            self._losing[member] = present.incarnation
+            self.losing[member] = present.incarnation
 
-    def is_losing(self, member: MemberId) -> bool:
-        """Whether the member is on its way out of the view."""
-        return member in self._losing
+    def heard(self, member: MemberId) -> None:
+        """The member has confirmed our epoch. If it was thought to be lost, it is not."""
+        self.fenced.add(member)
+        if self._proposed is None and member not in self._giving_up and member not in self._joining:
+            self.losing.pop(member, None)
 
     def propose_changes(self) -> None:
         """Propose the next view, where something has changed and no proposal is under way."""
@@ -138,10 +141,10 @@ class Membership:
         for member, info in after.items():
             if self._joining.get(member) == info:
                 del self._joining[member]
-        for member, incarnation in list(self._losing.items()):
+        for member, incarnation in list(self.losing.items()):
             present = after.get(member)
             if present is None or present.incarnation != incarnation:
-                del self._losing[member]
+                del self.losing[member]
         self._giving_up -= self.gone
         if self.phase is Phase.CLAIMING:
             self.phase = Phase.REBUILDING
@@ -217,7 +220,7 @@ class Membership:
         """The members, the away and the gone, after the changes that may be made now."""
         members, away, gone = dict(self.live), set(self.away), set(self.gone)
         claiming = self.phase is Phase.CLAIMING
-        for member, incarnation in self._losing.items():
+        for member, incarnation in self.losing.items():
             present = members.get(member)
             if present is None or present.incarnation != incarnation or claiming:
                 continue

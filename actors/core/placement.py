@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 from .catalog import Catalog
@@ -22,7 +22,8 @@ class Wanted(Protocol):
 class Placement:
     """Chooses among the members that are ready, by node, tier and free bytes."""
 
-    def __init__(self, config: CoreConfig, catalog: Catalog) -> None:
+    def __init__(self, config: CoreConfig, catalog: Catalog, losing: Mapping[MemberId, int]) -> None:
+        self._losing = losing
         self._config = config
         self._catalog = catalog
         self.ready: dict[MemberId, MemberInfo] = {}
@@ -52,6 +53,15 @@ class Placement:
     def durable(self, members: Iterable[MemberId]) -> bool:
         """Whether one of them is ready and durable."""
         return any(member in self.ready and self.ready[member].durable for member in members)
+
+    def is_trusted(self, member: MemberId, incarnation: int | None = None) -> bool:
+        """Whether the member (in that life) is ready and not about to leave."""
+        info = self.ready.get(member)
+        return (
+            info is not None
+            and member not in self._losing
+            and (incarnation is None or info.incarnation == incarnation)
+        )
 
     def enough(self, options: Wanted, members: Collection[MemberId]) -> bool:
         """Whether copies on these members are what the options ask for."""
@@ -140,7 +150,9 @@ class Placement:
         ranks = {tier: rank for rank, tier in enumerate(tiers)}
         found = []
         for member, info in self.ready.items():
-            if info.tier in ranks and member not in bad and info.node not in self.draining:
+            if member in bad or member in self._losing or info.node in self.draining:
+                continue
+            if info.tier in ranks:
                 free = self.free_bytes(member)
                 if free >= nbytes:
                     found.append((info.node != node, ranks[info.tier], -free, member))

@@ -72,15 +72,18 @@ class Rebuild:
         ready = core.placement.ready
         for key, registers in self._older.items():
             entry = core.catalog.entries[key]
-            alive = [register for register in registers if register.member in ready]
-            proof = entry.kind is Kind.VALUE and not entry.marks
-            if proof and not core.placement.enough(entry, entry.holders):
-                values = [register for register in alive if register.entry.kind is Kind.VALUE]
-                if values:
-                    core.undecided[key] = alive
-                    continue
-            for register in alive:
-                core.transfers.remove(register.member, [(key, register.entry.version)])
+            last = max(registers, key=_version).entry
+            fallback = []
+            # What marks the newer version was written after it had its copies; and a tombstone says nothing
+            # about a newer value, because stores let tombstones be.
+            doubtful = entry.kind is Kind.VALUE and not entry.marks and last.kind is Kind.VALUE
+            if doubtful and not core.placement.enough(entry, entry.holders):
+                fallback = [r for r in registers if r.entry.version == last.version and r.member in ready]
+            if fallback:
+                core.undecided[key] = fallback
+            for register in registers:
+                if register not in fallback and register.member in ready:
+                    core.transfers.remove(register.member, [(key, register.entry.version)])
         self._older.clear()
         now = core.clock()
         for key, entry in core.catalog.entries.items():
@@ -128,8 +131,9 @@ class Rebuild:
     def _merge(self, key: str, register: Register) -> None:
         core, member, entry = self._core, register.member, register.entry
         known = core.catalog.entries.get(key)
-        if known is not None and key in core.undecided:
-            core.undecided[key].append(register)
+        older = core.undecided.get(key)
+        if older is not None and entry.kind is Kind.VALUE and entry.version == older[0].entry.version:
+            older.append(register)
             return
         if known is None or (known.version < entry.version and known.kind is not Kind.VALUE):
             marks = () if known is None else known.marks
@@ -172,6 +176,10 @@ class Rebuild:
             incarnation = self._core.membership.live[member].incarnation
             self._older.setdefault(key, []).append(Register(member, incarnation, old))
         catalog.remove(key)
+
+
+def _version(register: Register) -> Version:
+    return register.entry.version
 
 
 def entries_of(inventory: Inventory) -> list[Entry]:

@@ -162,8 +162,12 @@ class StoreGroup:
         self.undone: set[MemberId] = set()
         self.lives: dict[MemberId, int] = {}
         """The incarnations that have answered: what an earlier life said does not count."""
+        self.durable_lives: set[MemberId] = set()
         self.uncertain = False
         """Whether a leftover may sit on a disk that is out of reach."""
+        self.clearing = False
+        """Whether old values have been removed, which cannot be taken back."""
+        self.forced = False
         self.failed: Outcome | None = None
         self.finished = False
         self.open = 0
@@ -178,17 +182,13 @@ class StoreGroup:
         if self.failed is not None:
             self._undo()
             return
-        ready = self.core.placement.ready
-        self.targets = [member for member in self.targets if member in ready]
-        self.good = [member for member in self.good if self._is_same_life(member)]
-        self.marked = {member for member in self.marked if self._is_same_life(member)}
-        self.cleared = {member for member in self.cleared if self._is_same_life(member)}
+        self._look_who_is_there()
         options = self.request.event.options
         placement = self.core.placement
         if not placement.enough(options, self.targets):
             self.targets += placement.choose(options, self.nbytes, self.targets, self.bad)
         short = not placement.enough(options, self.targets)
-        if short and not (options.allow_degraded and self.targets):
+        if short and not self.forced and not (options.allow_degraded and self.targets):
             self._too_few()
             return
         waiting = [member for member in self.targets if member not in self.good]
@@ -201,9 +201,25 @@ class StoreGroup:
             return
         self._commit()
 
-    def _is_same_life(self, member: MemberId) -> bool:
-        info = self.core.placement.ready.get(member)
-        return info is not None and info.incarnation == self.lives.get(member)
+    def _look_who_is_there(self) -> None:
+        """Forget what was confirmed by lives that are over, or about to be."""
+        placement = self.core.placement
+        self.targets = [member for member in self.targets if placement.is_trusted(member)]
+        for member, life in list(self.lives.items()):
+            if placement.is_trusted(member, life):
+                continue
+            del self.lives[member]
+            self.marked.discard(member)
+            self.cleared.discard(member)
+            if member in self.good or member in self.bad:
+                # It has our value, and nobody will ask it to forget it if we fail.
+                self.uncertain |= member in self.durable_lives
+                self.good = [other for other in self.good if other != member]
+                self.bad.pop(member, None)
+                self.old.add(member)
+                held = self.core.dark.get(member)
+                if held is not None:
+                    held.update(dict.fromkeys(self.keys, self.request.version))
 
     def _put(self, member: MemberId) -> None:
         event = self.request.event
@@ -228,10 +244,13 @@ class StoreGroup:
         core = self.core
         ready = core.placement.ready
         durable = core.placement.durable(self.good)
+        away = core.may_be_away(self.keys)
         for member in sorted(self.old):
             if member not in ready or member in self.good or member in self.cleared:
                 continue
-            if ready[member].durable and not durable:
+            self.clearing = True
+            if ready[member].durable and (away or not durable):
+                # Dropping it would also drop the evidence against what is older still, and away.
                 self._mark(member)
             else:
                 versions = (self.request.version,) * len(self.keys)
@@ -269,6 +288,9 @@ class StoreGroup:
         self.open -= 1
         member = command.fence.member
         self.lives[member] = command.fence.incarnation
+        info = self.core.placement.ready.get(member)
+        if info is not None and info.durable:
+            self.durable_lives.add(member)
         outcomes = answer.outcomes if isinstance(answer, Done) else None
         if isinstance(command, PutMany):
             self.core.placement.reserve(member, -self.nbytes)
@@ -300,23 +322,29 @@ class StoreGroup:
     def _too_few(self) -> None:
         """There is no place for the copies that were asked for."""
         core = self.core
-        has_node = len(core.placement.nodes(core.placement.ready)) >= self.request.event.options.replicas
-        if self._old_is_gone() and core.clock() - self.started_s < core.config.give_up_s:
-            core.stalled.append(self)  # going back would lose the old value: wait for a member
+        if not self._may_go_back():
+            # Wait for a member; in the end the value stays where it is, and nobody is told that it does.
+            self.forced = core.clock() - self.started_s >= core.config.give_up_s
+            core.stalled.append(self)
             return
-        self._go_back(Outcome.FULL if has_node or self.bad else Outcome.TOO_FEW_NODES)
-
-    def _old_is_gone(self) -> bool:
-        """Whether no member has the old value any more, because ours took its place."""
-        untouched = [member for member in self.old if member not in self.good and member not in self.bad]
-        return self.replaced and not any(member in self.core.placement.ready for member in untouched)
-
-    def _go_back(self, outcome: Outcome) -> None:
-        if self._old_is_gone():
-            self._commit(Outcome.UNKNOWN, "the value was stored, but on fewer nodes than was asked for")
-            return
-        self.failed = outcome
+        nodes = core.placement.nodes(core.placement.ready)
+        enough_nodes = len(nodes) >= self.request.event.options.replicas
+        self.failed = Outcome.FULL if enough_nodes or self.bad else Outcome.TOO_FEW_NODES
         self.advance()
+
+    def _may_go_back(self) -> bool:
+        """Whether the old value, if there was one, is still somewhere as it was."""
+        if self.clearing:
+            return False
+        if not self.replaced:
+            return True
+        ready = self.core.placement.ready
+        touched = {*self.good, *self.bad}
+        entries = self.core.catalog.entries
+        values = [entry for key in self.keys if (entry := entries.get(key)) and entry.kind is Kind.VALUE]
+        return all(
+            any(member in ready and member not in touched for member in entry.holders) for entry in values
+        )
 
     def _undo(self) -> None:
         """Remove what was put, and answer when none of it is left."""
@@ -329,6 +357,7 @@ class StoreGroup:
             return
         assert self.failed is not None
         self.finished = True
+        self._look_who_is_there()
         for member, keys in (*((member, self.keys) for member in self.good), *self.bad.items()):
             for key in keys:
                 entry = core.catalog.entries.get(key)
@@ -350,7 +379,7 @@ class StoreGroup:
             f"{len(placement.nodes(placement.ready))} nodes are ready"
         )
 
-    def _commit(self, outcome: Outcome = Outcome.OK, message: str = "") -> None:
+    def _commit(self) -> None:
         self.finished = True
         core, request = self.core, self.request
         options = request.event.options
@@ -380,7 +409,12 @@ class StoreGroup:
         request.durable = request.durable and core.placement.durable(holders)
         if not core.placement.enough(options, holders):
             core.transfers.check(self.keys)
-        request.done(self.rows, outcome, message)
+            core.recheck.update(self.keys)
+        if self.forced:
+            message = "the value was stored, but on fewer nodes than was asked for"
+            request.done(self.rows, Outcome.UNKNOWN, message)
+        else:
+            request.done(self.rows)
 
     def _other_clients(self) -> dict[str, Clients]:
         """The marks of those keys that other clients have changed before."""

@@ -151,7 +151,7 @@ class Transfers:
         """Whether the key is as safe without its copy on this member as it has to be, or as with it."""
         core = self._core
         entry = core.catalog.entries[key]
-        if member not in entry.holders or key in core.undecided:
+        if member not in entry.holders or key in core.undecided or self._is_evidence(key, member):
             return False
         rest = [other for other in entry.holders if other != member]
         if not rest:
@@ -160,6 +160,15 @@ class Transfers:
         durable = placement.durable(rest) or not (entry.durable and placement.durable(entry.holders))
         nodes = len(placement.nodes(rest))
         return durable and (nodes >= entry.replicas or nodes >= len(placement.nodes(entry.holders)))
+
+    def _is_evidence(self, key: str, member: MemberId) -> bool:
+        """Whether this copy, on stable storage, is needed against an older one on a disk that is away."""
+        core = self._core
+        if not core.dark or not core.placement.durable((member,)) or not core.may_be_away((key,)):
+            return False
+        entry = core.catalog.entries[key]
+        others = {m for m in (*entry.holders, *entry.marks) if m != member and core.placement.durable((m,))}
+        return core.missing_witnesses(others) != []
 
     def copy_is_bad(self, key: str, version: Version, member: MemberId, outcome: Outcome) -> None:
         """This copy cannot be read. It is removed where there is another; where not, it is kept."""
@@ -270,7 +279,7 @@ class Transfers:
         for member in reversed(holders):
             rest = [other for other in staying if other != member]
             surplus = member not in staying or len(staying) > wanted
-            if surplus and core.placement.enough(entry, rest):
+            if surplus and core.placement.enough(entry, rest) and not self._is_evidence(key, member):
                 core.catalog.remove_holder(key, member)
                 self.remove(member, [(key, entry.version)])
                 staying = rest

@@ -129,8 +129,9 @@ class Scenario:
         oracle, now = self.world.oracle, self.world.network.now
         recent = []
         for event in self.sent[-20:]:
-            answered_s = next(iter(oracle.by_request[event.request].values())).answered_s
-            if answered_s is None or now - answered_s < 1.0:
+            operations = oracle.by_request[event.request].values()
+            answered_s = next(iter(operations)).answered_s
+            if answered_s is None or (now - answered_s < 1.0 and all(op.acknowledged for op in operations)):
                 recent.append(event)
         if recent and coordinator is not None:
             event = self.random.choice(recent)
@@ -278,7 +279,7 @@ class Scenario:
         world.oracle.check_at_rest()
         for client in world.clients.values():
             answered = self._read(client, tuple(KEYS))
-            world.network.run(1.0)
+            world.network.run(5.0)
             if not answered:
                 raise Violation("a read was not answered though nothing is broken")
 
