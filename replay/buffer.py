@@ -27,6 +27,10 @@ from .slots import SlotTable
 from .snapshot import RowSnapshot
 
 _INTEGERS = (int, np.integer)
+_NO_PRIORITIES = (
+    "This buffer has no priorities: neither its sampler nor its remover uses them. "
+    "Make a PrioritizedReplayBuffer."
+)
 _BYTES_PER_HANDLE = 8
 _BYTES_PER_PRIORITY = 8
 
@@ -182,14 +186,12 @@ class ReplayBuffer:
             if not self._built:
                 self._build(Schema.from_example(row))
             values = self._columns.check_row(row)
-            table = self._slots
-            if priority is not None or not (self._overwrites_in_place and table.is_ring):
-                batch = {
-                    c.name: np.asarray(v)[None] for c, v in zip(self._columns.schema, values, strict=True)
-                }
-                return int(self.add_batch(batch, None if priority is None else [priority])[0])
+            given = None if priority is None else self._check_given([priority], 1)
             if self._may_hold_inserts:
                 self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
+            table = self._slots
+            if given is not None or not (self._overwrites_in_place and table.is_ring):
+                return self._insert([np.asarray(value)[None] for value in values], given, 1).item()
             for selector in self._wants_room:
                 selector.make_room(1)
             slot = table.take_one()
@@ -217,7 +219,7 @@ class ReplayBuffer:
             if not self._built:
                 self._build(Schema.from_batch(batch))
             columns, count = self._columns.check_batch(batch)
-            given = None if priorities is None else self._check_priorities(priorities, count)
+            given = None if priorities is None else self._check_given(priorities, count)
             if count == 0:
                 return np.empty(0, dtype=np.int64)
             if self._may_hold_inserts:
@@ -316,7 +318,7 @@ class ReplayBuffer:
         self._require_built("read")
         with self._lock:
             if self._priorities is None:
-                raise InvalidValue("This buffer has no priorities.")
+                raise InvalidValue(_NO_PRIORITIES)
             slots, found = self._slots.resolve(named)
             return np.where(found, self._priorities.take(slots), np.nan)
 
@@ -396,10 +398,7 @@ class ReplayBuffer:
                 return UpdateResult(0, int(named.size))
             stored = self._priorities
             if stored is None:
-                raise InvalidValue(
-                    "This buffer has no priorities: neither its sampler nor its remover uses them. "
-                    "Make a PrioritizedReplayBuffer."
-                )
+                raise InvalidValue(_NO_PRIORITIES)
             slots, fresh = self._slots.resolve(named)
             if not fresh.all():
                 slots, given = slots[fresh], given[fresh]
@@ -409,6 +408,12 @@ class ReplayBuffer:
                 for selector in self._indexed:
                     selector.update(slots)
             return UpdateResult(int(slots.size), int(named.size - slots.size))
+
+    def _check_given(self, priorities: Any, count: int) -> NDArray[np.float64]:
+        """Priorities that come with new rows."""
+        if self._priorities is None:
+            raise InvalidValue(_NO_PRIORITIES)
+        return self._check_priorities(priorities, count)
 
     def _check_priorities(self, priorities: Any, count: int) -> NDArray[np.float64]:
         if hasattr(priorities, "detach"):

@@ -59,7 +59,5 @@ def _load() -> ModuleType | None:
 
 def _was_compiled_before(numba: ModuleType) -> bool:
     """Whether numba's cache holds our kernels; a guess, made for the log message only."""
-    folders = [Path(__file__).resolve().parent / "__pycache__"]
-    if numba.config.CACHE_DIR:
-        folders.insert(0, Path(numba.config.CACHE_DIR))
-    return any(next(folder.rglob("kernels.tree_find-*.nbi"), None) for folder in folders if folder.is_dir())
+    folder = Path(numba.config.CACHE_DIR or Path(__file__).resolve().parent / "__pycache__")
+    return folder.is_dir() and next(folder.rglob("kernels.tree_find-*.nbi"), None) is not None

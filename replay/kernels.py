@@ -21,9 +21,16 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def _kernel(signature: str | None = None) -> Callable[[_F], _F]:
-    options: dict[str, Any] = {"cache": True, "nogil": True, "error_model": "numpy", "boundscheck": False}
-    compiler: Any = njit(signature, **options) if signature else njit(**options)
-    return cast(Callable[[_F], _F], compiler)
+    def compile_it(function: _F) -> _F:
+        options: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+        arguments = [signature] if signature else []
+        compiler: Any = njit
+        try:
+            return cast(_F, compiler(*arguments, cache=True, **options)(function))
+        except RuntimeError:  # no folder for the cache can be written: compile in every process
+            return cast(_F, compiler(*arguments, **options)(function))
+
+    return compile_it
 
 
 @_kernel(f"void({_FLOATS}, {_FLOATS}, int64, {_INTS}, {_FLOATS})")

@@ -30,11 +30,11 @@ class UniformRemover(Selector):
     """Any row leaves, with equal probability: what stays is a fair sample of the past."""
 
     def draw(self, count: int, rng: np.random.Generator) -> Draw:
-        live = self.rows.slots.live()
-        if count * 8 < live.size:  # few of many: drawing again the odd repeat is cheaper than a shuffle
-            chosen = np.unique(self.rows.slots.draw(count, rng))
-            while chosen.size < count:
-                more = self.rows.slots.draw(count - chosen.size, rng)
-                chosen = np.union1d(chosen, more)
-            return Draw(chosen, live.size)
-        return Draw(rng.permutation(live)[:count], live.size)
+        table = self.rows.slots
+        if count * 8 >= table.count:
+            return Draw(rng.permutation(table.live())[:count], table.count)
+        # Few of many: drawing again the odd repeat is cheaper than a shuffle of all.
+        chosen = np.unique(table.draw(count, rng))
+        while chosen.size < count:
+            chosen = np.union1d(chosen, table.draw(count - chosen.size, rng))
+        return Draw(chosen, table.count)

@@ -34,8 +34,9 @@ class TrajectorySampler(Selector):
         return None
 
     def bind(self, rows: Rows) -> None:
-        super().bind(rows)
+        # The index first: it raises where the schema does not do, and then we serve no buffer yet.
         self.index = TrajectoryIndex(rows, self.sequence_length, self._end_columns, self._stream_column)
+        super().bind(rows)
         # New rows are linked together, at the next draw, or before one of them is overwritten.
         self._pending = np.empty(min(self._pending_limit, rows.slots.capacity), dtype=np.int64)
         self._pending_count = 0

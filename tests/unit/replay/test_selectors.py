@@ -157,3 +157,37 @@ def test_a_waiting_sampler_is_woken_by_an_insert() -> None:
     impatient.add(n=0)
     with pytest.raises(RateLimited, match="1 rows are stored"):
         impatient.sample(1)
+
+
+def test_priorities_for_a_buffer_that_has_none_are_refused() -> None:
+    buffer = ReplayBuffer(capacity=4)
+    handles = buffer.add_batch(numbered(2))
+    for call in (
+        lambda: buffer.add(1.0, n=3),
+        lambda: buffer.add_batch(numbered(2), [1.0, 2.0]),
+        lambda: buffer.update_priorities(handles, 1.0),
+        lambda: buffer.priorities_of(handles),
+    ):
+        with pytest.raises(InvalidValue, match="has no priorities"):
+            call()
+    assert len(buffer) == 2
+
+
+def test_a_sampler_serves_one_buffer() -> None:
+    sampler = FifoSampler()
+    ReplayBuffer(capacity=4, sampler=sampler).add(n=1)
+    with pytest.raises(InvalidValue, match="already serves"):
+        ReplayBuffer(capacity=4, sampler=sampler).add(n=1)
+
+
+def test_a_waiting_writer_goes_on_when_the_ring_has_got_holes_meanwhile() -> None:
+    """The insert waits at the limiter; a removal from the middle changes how slots are handed out."""
+    buffer = ReplayBuffer(capacity=8, rate_limiter=Queue(8), timeout_s=20.0)
+    handles = buffer.add_batch(numbered(8))
+    added: list[int] = []
+    writer = threading.Thread(target=lambda: added.append(buffer.add(n=8)))
+    writer.start()
+    assert buffer.remove(handles[3]) == 1
+    writer.join(timeout=20.0)
+    assert buffer.read(added)[0]["n"].tolist() == [8]
+    assert buffer.read(buffer.handles())[0]["n"].tolist() == [0, 1, 2, 4, 5, 6, 7, 8]
