@@ -165,16 +165,20 @@ class Coordinator:
         return self._nodes.actor_name(member)
 
     async def wait_ready(self, timeout_s: float) -> str:
-        """Wait until the catalog is known and a member can be written; the version of this code."""
+        """Wait until the catalog is known and every tier of every node is there; the version of this code."""
         await asyncio.shield(self._started)
         ends_s = time.monotonic() + timeout_s
-        while self._core.phase is not Phase.SERVING or not self._core.placement.ready:
+        while True:
+            serving = self._core.phase is Phase.SERVING
+            missing = self._nodes.missing(self._core.placement)
+            if serving and not missing:
+                return __version__
             if time.monotonic() > ends_s:
                 raise DeadlineExceeded(
-                    f"no member of cluster {self.cluster!r} was ready within {timeout_s:g} s"
+                    f"cluster {self.cluster!r} was not ready within {timeout_s:g} s; it waits for "
+                    f"{', '.join(missing) or 'the inventories of its members'}"
                 )
             await asyncio.sleep(TICK_S / 2)
-        return __version__
 
     async def status(self) -> Snapshot:
         """One picture of the cluster, from what the coordinator knows."""

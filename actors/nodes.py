@@ -14,6 +14,7 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from .config import ClusterConfig
 from .core.model import MemberId, MemberInfo
+from .core.placement import Placement
 from .launch import start_tier_actor, tiers_of_node
 from .names import tier_actor_name
 
@@ -60,6 +61,16 @@ class NodeWatch:
         """The name of the actor of a member, or None where it has none now."""
         slot = self._member_slots.get(member)
         return tier_actor_name(self._cluster, slot) if slot in self._watched else None
+
+    def missing(self, placement: Placement) -> list[str]:
+        """The tier actors that should be there and cannot be used yet; never none before any was started."""
+        if not self._watched:
+            return ["the first tier actor"]
+        return [
+            slot
+            for slot, watched in self._watched.items()
+            if not watched.dead and (watched.info is None or watched.info.member not in placement.ready)
+        ]
 
     def suspect(self, member: MemberId) -> None:
         """A call to the member failed: look at it at once."""
