@@ -298,6 +298,21 @@ def first_calls() -> dict[str, float]:
     return seconds
 
 
+def print_torchrl() -> dict[str, Any]:
+    """TorchRL's figures for the same rows, from a process of its own; no bar depends on them."""
+    try:
+        python = peers.peer_python("torchrl", "torchrl==0.14.0")
+        script = Path(__file__).with_name("replay_torchrl.py")
+        run = subprocess.run([python, script], capture_output=True, text=True, check=True, timeout=600)
+    except (peers.PeerUnavailable, subprocess.CalledProcessError) as error:
+        print(f"TorchRL: not measured: {getattr(error, 'stderr', None) or error}"[:600])
+        return {}
+    figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    for name, value in figures.items():
+        print(f"TorchRL {name:<30} {value if isinstance(value, str) else f'{value:9.2f} us'}")
+    return figures
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -326,12 +341,14 @@ def main() -> int:
     compare_adds(bench, cpprb, 100_000)
     compare_images(bench, cpprb)
     seconds = first_calls()
+    torchrl = print_torchrl() if args.torchrl else {}
     if args.json:
         report = {
             "cores": len(os.sched_getaffinity(0)),
             "results": [asdict(r) | {"passed": r.passed} for r in bench.results],
             "sample_1m_over_100k": growth,
             "first_call_s": seconds,
+            "torchrl_us": torchrl,
         }
         args.json.write_text(json.dumps(report, indent=2) + "\n")
     missed = any(r.passed is False for r in bench.results)
