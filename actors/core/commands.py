@@ -101,9 +101,13 @@ class MarkMany:
 
 @dataclass(frozen=True, slots=True)
 class UpdateMany:
-    """Change what is said about these keys, in exactly these versions, and keep their bytes."""
+    """Change what is said about these keys, in exactly these versions, and keep their bytes.
+
+    `changes` names fields of the record; the request becomes one of the keys' marks.
+    """
 
     fence: Fence
+    request: RequestId
     keys: tuple[str, ...]
     versions: tuple[Version, ...]
     changes: Mapping[str, Any]

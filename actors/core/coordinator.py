@@ -10,6 +10,7 @@ from . import commands as out
 from . import events as ev
 from .catalog import Catalog, Entry
 from .deletes import DeleteRequest
+from .expiries import Expiries
 from .marks import Marks
 from .membership import Membership, Phase
 from .model import CoreConfig, Kind, MemberId, MemberInfo, Outcome, Refusal, RequestId, Version
@@ -21,6 +22,7 @@ from .rebuild import Rebuild, Register
 from .stores import StoreRequest, Stores
 from .tombstones import Tombstones
 from .transfers import Transfers
+from .updates import UpdateRequest
 
 _APPLIED = {Outcome.OK, Outcome.MISSING}
 """Outcomes of mutations that leave a trace by which their repetition is known."""
@@ -69,6 +71,7 @@ class CoordinatorCore:
         self.transfers = Transfers(self)
         self.tombstones = Tombstones(self)
         self.rebuild = Rebuild(self)
+        self.expiries = Expiries(self, owner)
         self.stores = Stores()
         self.queries = Queries(self)
         self.dark: dict[MemberId, dict[str, Version] | None] = {}
@@ -451,7 +454,8 @@ class CoordinatorCore:
             case ev.MoveMany():
                 MoveRequest(self, event).advance()
             case ev.UpdateKeys():
-                raise NotImplementedError
+                if event.request not in self._pending:
+                    self._lock(UpdateRequest(self, event))
 
     def _lock(self, request: LockingRequest) -> None:
         self._pending.add(request.request)
@@ -482,6 +486,9 @@ class CoordinatorCore:
             del self._failed[next(iter(self._failed))]
         if self.phase is Phase.SERVING:
             self.tombstones.purge()
+            expired = self.expiries.due()
+            if expired is not None:
+                self._serve(expired)
             self.transfers.check_starving()
 
 

@@ -60,6 +60,13 @@ class Queries:
         info = self._core.placement.ready[member]
         return info.node != node, self._tiers.get(info.tier, len(self._tiers)), member
 
+    def absence(self, key: str) -> Outcome:
+        """Why the key has no value that could be changed."""
+        entry = self._core.catalog.entries.get(key)
+        if entry is not None and entry.kind is Kind.VALUE:
+            return Outcome.UNAVAILABLE
+        return self._absent(key, entry)
+
     def _absent(self, key: str, entry: Entry | None) -> Outcome:
         """Why there is no value: never stored, deleted, lost, or on a disk that is not heard."""
         core = self._core

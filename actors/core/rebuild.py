@@ -88,6 +88,8 @@ class Rebuild:
         now = core.clock()
         for key, entry in core.catalog.entries.items():
             entry.changed_s = now
+            if entry.expires_s is not None:
+                core.expiries.add(key, entry.expires_s)
             if entry.kind is Kind.TOMBSTONE:
                 self._recovered_tombstone(key, now)
             elif entry.kind is Kind.VALUE and not core.placement.enough(entry, entry.holders):
@@ -140,6 +142,7 @@ class Rebuild:
             if known is not None:
                 entry.clients = united(entry.clients, known.clients)
             entry.changed_s = core.clock()
+            core.expiries.add(key, entry.expires_s)
             if entry.kind is Kind.VALUE:
                 core.catalog.put(key, entry, (member,), tuple(m for m in marks if m != member))
             else:

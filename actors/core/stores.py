@@ -404,6 +404,8 @@ class StoreGroup:
             entry = Entry(request.version, Kind.VALUE, size, clients, options)
             entry.changed_s = now
             catalog.put(key, entry, holders, marks)
+            if options.expires_s is not None:
+                core.expiries.add(key, options.expires_s)
         core.committed(self.keys)
         request.copies = min(request.copies, len(core.placement.nodes(holders)))
         request.durable = request.durable and core.placement.durable(holders)

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from .catalog import merged
 from .commands import (
     CopyMany,
     DropMany,
@@ -29,6 +30,9 @@ from .commands import (
 from .events import Done, InventoryReported
 from .inventory import Inventory, inventory_of
 from .model import Clients, Fence, Kind, MemberInfo, Outcome, Refusal, Version
+
+_CHANGEABLE = ("pinned", "priority", "expires_s")
+"""What an update may change in a slot; other changes are for the shell's record alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -358,7 +362,9 @@ class TierCore:
             case UpdateMany():
                 if here is None or here.version != command.versions[row] or here.kind is not Kind.VALUE:
                     return Outcome.MISSING
-                return replace(here, **command.changes)
+                clients = merged(here.clients, *command.request, len(here.clients) + 1)
+                known = {name: change for name, change in command.changes.items() if name in _CHANGEABLE}
+                return replace(here, clients=clients, **known)
             case _:
                 raise AssertionError(f"not a command that writes: {command!r}")
 

@@ -44,6 +44,8 @@ class Transfer:
         self.what = what
         self.move = move
         self.finished = finished
+        self.outdated: set[str] = set()
+        """Keys of which something has changed since the copy began."""
         entries = core.catalog.entries
         self.versions = tuple(entries[key].version for key in self.keys)
         self.sizes = tuple(entries[key].nbytes for key in self.keys)
@@ -77,7 +79,9 @@ class Transfer:
         for key, version, outcome in zip(self.keys, self.versions, outcomes, strict=True):
             core.remove_uncertain(key, self.target)
             del core.transfers.copying[key]
-            if outcome is Outcome.OK and not core.transfers.still_current(key, version):
+            if outcome is Outcome.OK and (
+                key in self.outdated or not core.transfers.still_current(key, version)
+            ):
                 unwanted.append((key, version))
                 outcome = Outcome.STALE
             elif outcome is Outcome.OK:

@@ -12,6 +12,7 @@ from memories.actors.core.commands import (
     Reply,
     ResetMember,
     Stop,
+    UpdateMany,
 )
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.events import (
@@ -24,6 +25,7 @@ from memories.actors.core.events import (
     Start,
     StoreMany,
     Tick,
+    UpdateKeys,
     ViewChecked,
     ViewPersisted,
     ViewRefused,
@@ -131,6 +133,8 @@ class PerfectCluster:
                         if payload is not None:
                             rows = action.command.rows
                             values[key] = payload[row if rows is None else rows[row]]
+                        elif isinstance(action.command, UpdateMany):
+                            pass
                         elif slot.kind:
                             values.pop(key, None)
                         else:
@@ -183,6 +187,13 @@ class PerfectCluster:
         member, incarnation = located.members[0]
         assert self.tiers[member].may_read(key, located.version, incarnation)
         return self.values[member][key]
+
+    def update(
+        self, *keys: str, request: RequestId | None = None, **changes: Any
+    ) -> tuple[Outcome, ...] | None:
+        request = request or self.request()
+        self.handle(UpdateKeys(request, keys, changes))
+        return self.replies.pop(request).outcomes
 
     def keys(self, prefix: str = "") -> tuple[str, ...]:
         request = self.request()

@@ -121,3 +121,35 @@ def test_a_move_leaves_one_copy_in_the_other_tier(cluster: PerfectCluster) -> No
     assert cluster.core.catalog.entries["a"].holders == ("n1/cold",)
     assert "a" not in cluster.tiers["n1/warm"].slots
     assert cluster.get("a") == 1
+
+
+def test_an_update_changes_every_copy_and_survives_the_coordinator(cluster: PerfectCluster) -> None:
+    cluster.store({"a": 1, "b": 2}, replicas=2)
+    assert cluster.update("a", "c", pinned=True, priority=2.5) == (Outcome.OK, Outcome.MISSING)
+    for tier in ("n1/warm", "n2/warm"):
+        assert cluster.tiers[tier].slots["a"].pinned
+        assert not cluster.tiers[tier].slots["b"].pinned
+    cluster.start_coordinator()
+    entry = cluster.core.catalog.entries["a"]
+    assert (entry.pinned, entry.priority) == (True, 2.5)
+    assert cluster.get("a") == 1
+
+
+def test_a_repeated_update_does_not_undo_a_later_one(cluster: PerfectCluster) -> None:
+    cluster.store({"a": 1})
+    first = cluster.request()
+    cluster.update("a", request=first, pinned=True)
+    cluster.update("a", pinned=False)
+    cluster.update("a", request=first, pinned=True)
+    assert not cluster.core.catalog.entries["a"].pinned
+
+
+def test_an_expired_key_is_gone_at_once_and_deleted_soon(cluster: PerfectCluster) -> None:
+    cluster.store({"a": 1, "b": 2}, expires_s=1e9 + 5.0)
+    cluster.update("b", expires_s=None)
+    cluster.now = 5.0
+    assert [cluster.get("a"), cluster.get("b")] == [Outcome.MISSING, 2]
+    assert "a" in cluster.values["n1/warm"]
+    cluster.tick()
+    assert "a" not in cluster.values["n1/warm"]
+    assert cluster.keys() == ("b",)
