@@ -306,7 +306,7 @@ class S3Objects(ObjectStore):
         if status == 501 and conditional:
             return InvalidValue(
                 f"{what}: the server does not know conditional writes; conditional_writes=False does without "
-                "them, and then the last of two writers wins"
+                "them, and then only one process may write"
             )
         return InvalidValue(f"{what}: the request is not one that this server takes")
 
