@@ -24,6 +24,11 @@ BOX = spaces.Box(-1, 1, (3,), np.float32)
 GOAL = spaces.Dict({"observation": BOX, "goal": spaces.Box(0, 255, (2, 2), np.uint8)})
 
 
+def small() -> dict[str, Any]:
+    """Settings of a small network; a new dict each time, because SB3 writes into it."""
+    return {"policy_kwargs": {"net_arch": [16]}, "device": "cpu"}
+
+
 class AsTheirs(Selector):
     """Draws the rows that SB3's own buffer would draw, from the generator that it uses."""
 
@@ -152,9 +157,9 @@ def test_training_is_the_same_to_the_last_bit_when_the_same_rows_are_drawn() -> 
             learning_starts=100,
             train_freq=4,
             batch_size=16,
-            device="cpu",
+            **small(),
             **options,
-        ).learn(600)
+        ).learn(500)
         return model.policy.state_dict(), [episode["r"] for episode in model.ep_info_buffer]
 
     weights, returns = train({})
@@ -170,9 +175,9 @@ def test_training_is_the_same_to_the_last_bit_when_the_same_rows_are_drawn() -> 
 def test_equal_seeds_give_equal_training() -> None:
     def train() -> Any:
         model = sb3.PrioritizedDQN(
-            "MlpPolicy", gymnasium.make("CartPole-v1"), seed=3, learning_starts=50, batch_size=8, device="cpu"
+            "MlpPolicy", gymnasium.make("CartPole-v1"), seed=3, learning_starts=50, batch_size=8, **small()
         )
-        return model.learn(300).policy.state_dict()
+        return model.learn(200).policy.state_dict()
 
     one, other = train(), train()
     assert all(torch.equal(one[name], other[name]) for name in one)
@@ -191,7 +196,7 @@ def test_equal_seeds_give_equal_training() -> None:
 )
 def test_algorithms_train(algorithm: Any, env_id: str, options: Any) -> None:
     env = DummyVecEnv([lambda: gymnasium.make(env_id)] * 2)
-    model = algorithm("MlpPolicy", env, seed=0, learning_starts=20, batch_size=16, device="cpu", **options)
+    model = algorithm("MlpPolicy", env, seed=0, learning_starts=20, batch_size=16, **small(), **options)
     before = {name: value.clone() for name, value in model.policy.state_dict().items()}
     model.learn(60)
     changed = [
@@ -260,9 +265,7 @@ def test_a_saved_replay_buffer_goes_on_as_it_was(algorithm: Any, tmp_path: Any) 
     def make() -> Any:
         options = {} if algorithm is not DQN else {"replay_buffer_class": sb3.ReplayBuffer}
         env = gymnasium.make("CartPole-v1")
-        return algorithm(
-            "MlpPolicy", env, buffer_size=300, learning_starts=20, seed=0, device="cpu", **options
-        )
+        return algorithm("MlpPolicy", env, buffer_size=300, learning_starts=20, seed=0, **small(), **options)
 
     model, other = make().learn(100), make()
     model.save_replay_buffer(tmp_path / "replay.pkl")
