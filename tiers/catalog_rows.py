@@ -1,4 +1,4 @@
-"""The columns of the catalog: one row a key, 84 bytes, in arrays that grow together."""
+"""The columns of the catalog: one row a key, 83 bytes, in arrays that grow together."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Column:
             self.make_dense_if_worth(row + 1)
         slot = row if self._slot_of is None else self._sparse_slot(row)
         if slot >= len(self._kinds):
-            self._allocate(max(slot + 1, len(self._kinds) + (len(self._kinds) >> 1)))
+            self._allocate(max(slot + 1, len(self._kinds) + (len(self._kinds) >> 2) + 64))
         if kind == FLOAT:
             self._float_cells[slot] = payload
         elif kind == TEXT:

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from .shared_numbers import shared_number
+
 Value = TypeVar("Value")
 BoolArray = npt.NDArray[np.bool_]
 IntArray = npt.NDArray[np.int64]
@@ -41,7 +43,7 @@ class Dictionary(Generic[Value]):
         """The code of ``key``, a new one with ``value`` if it was not there."""
         code = self._codes.get(key)
         if code is None:
-            code = self._codes[key] = len(self.values)
+            code = self._codes[key] = shared_number(len(self.values))
             self.values.append(value)
         return code
 
@@ -59,9 +61,10 @@ class Dictionary(Generic[Value]):
         kept = np.flatnonzero(alive)
         renumbered = np.zeros(len(self.values), np.int64)
         renumbered[kept] = np.arange(len(kept))
-        moved = renumbered.tolist()
         living = alive.tolist()
-        self._codes = {key: moved[code] for key, code in self._codes.items() if living[code]}
+        self._codes = {
+            key: shared_number(int(renumbered[code])) for key, code in self._codes.items() if living[code]
+        }
         self.values = [self.values[code] for code in kept.tolist()]
         self._kept_by_last_sweep = len(kept)
         return renumbered
@@ -82,7 +85,7 @@ class TextDictionary(Dictionary[str]):
     def encode_text(self, text: str) -> int:
         code = self._codes.get(text)
         if code is None:
-            code = self._codes[text] = len(self.values)
+            code = self._codes[text] = shared_number(len(self.values))
             self.values.append(text)
         return code
 

@@ -12,6 +12,7 @@ from .column import Column
 from .evaluate import Table
 from .filters import parse_filter
 from .shapes import Shape, Trail, check_trails, flatten
+from .shared_numbers import shared_number
 from .sorting import Sort, order_rows, parse_sort, value_for_sorting
 from .values import OBJECT
 
@@ -173,7 +174,7 @@ class MetadataIndex:
                 self._row_shapes = grown
                 self._shape_cells = grown.data
             self._keys.append(key)
-        self._row_of[key] = row
+        self._row_of[key] = shared_number(row)
         return row
 
     def _new_shape(self, trails: tuple[Trail, ...]) -> Shape:

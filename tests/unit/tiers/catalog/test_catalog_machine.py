@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from memories.errors import ConflictingWrite
@@ -187,5 +187,7 @@ class CatalogMachine(RuleBasedStateMachine):
         }
 
 
-CatalogMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+CatalogMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestCatalogMachine = CatalogMachine.TestCase

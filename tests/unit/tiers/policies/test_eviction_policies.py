@@ -8,7 +8,7 @@ from typing import Any
 import hypothesis.strategies as st
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from benchmarks.policies import Trace, misses, replay, replay_reference, traces
@@ -91,7 +91,9 @@ class PolicyMachine(RuleBasedStateMachine):
 
 def machine_of(policy_name: str) -> Any:
     machine = type(f"Machine_{policy_name}", (PolicyMachine,), {"name": policy_name})
-    machine.TestCase.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+    machine.TestCase.settings = settings(
+        max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    )
     return machine.TestCase
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from memories.core.policies import MigrationPolicy
@@ -272,5 +272,7 @@ class TierMachine(RuleBasedStateMachine):
         )
 
 
-TierMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TierMachine.TestCase.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 TestTierMachine = TierMachine.TestCase
