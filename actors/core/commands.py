@@ -123,6 +123,8 @@ class ResetMember:
 
     member: MemberId
     incarnation: int
+    epoch: int
+    """A member that has seen a newer coordinator does not obey."""
 
 
 @dataclass(frozen=True, slots=True)

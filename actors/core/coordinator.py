@@ -92,6 +92,8 @@ class CoordinatorCore:
         self._held: list[ev.Event] = []
         self._unheard: dict[MemberId, int] = {}
         """Members that have not reported yet, with the incarnation that was asked."""
+        self._strangers: list[MemberInfo] = []
+        """Members that announced themselves before this coordinator was one."""
         self._sequence = 0
 
     @property
@@ -296,16 +298,14 @@ class CoordinatorCore:
     def _start(self, event: ev.Start) -> None:
         if self.phase is not Phase.IDLE:
             return
-        gone = set() if event.view is None else set(event.view.gone)
         known = set() if event.view is None else {(m.member, m.incarnation) for m in event.view.members}
+        gone = set() if event.view is None else set(event.view.gone)
         members = []
         for info in event.members:
-            if info.member in gone:
-                self.emit(out.Quarantine(info.member, info.incarnation))
-            elif info.clean or (info.member, info.incarnation) in known:
+            if info.member not in gone and (info.clean or (info.member, info.incarnation) in known):
                 members.append(info)
             else:
-                self.emit(out.ResetMember(info.member, info.incarnation))
+                self._strangers.append(info)
         self.membership.claim(event.view, tuple(members))
 
     def _view_changed(self, event: ev.ViewPersisted | ev.ViewRefused) -> None:
@@ -327,16 +327,22 @@ class CoordinatorCore:
             self._entered(info)
         if change.forgotten:
             self.tombstones.review()
+        strangers, self._strangers = self._strangers, []
+        for info in strangers:
+            self._joined(info)
         self._rebuilt_if_all_heard()
         self.membership.propose_changes()
 
     def _joined(self, info: MemberInfo) -> None:
+        if self.phase in (Phase.IDLE, Phase.CLAIMING):
+            self._strangers.append(info)  # whoever is not coordinator turns nobody away
+            return
         if info.member in self.membership.gone:
             self.emit(out.Quarantine(info.member, info.incarnation))
             return
         present = self.membership.live.get(info.member)
         if not info.clean and (present is None or present.incarnation != info.incarnation):
-            self.emit(out.ResetMember(info.member, info.incarnation))
+            self.emit(out.ResetMember(info.member, info.incarnation, self.membership.epoch))
             return
         self.membership.join(info)
         self.membership.propose_changes()

@@ -176,7 +176,7 @@ class TierCore:
 
     def reset(self, event: ResetMember, incarnation: int) -> list[Action]:
         """The coordinator has dropped this life from its view: start a new one."""
-        if event.incarnation != self.info.incarnation:
+        if event.incarnation != self.info.incarnation or event.epoch < self.epoch:
             return []
         self.info = replace(self.info, incarnation=incarnation, highest_epoch=self.epoch, clean=True)
         self._queue.clear()

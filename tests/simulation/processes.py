@@ -288,7 +288,7 @@ class CoordinatorProcess(Process):
                     client = world.clients.get(command.request.client)
                     if client is not None:
                         network.send(self.node, client, client.replied, command)
-                case ResetMember(member, incarnation):
+                case ResetMember(member, incarnation, _):
                     life = world.life(member, incarnation)
                     if life is not None:
                         network.send(self.node, life, life.reset, command)

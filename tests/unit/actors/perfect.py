@@ -109,7 +109,7 @@ class PerfectCluster:
                 return self.core.handle(ViewChecked(number, asked_s, newer))
             case Reply():
                 self.replies[command.request] = command
-            case ResetMember(member, incarnation):
+            case ResetMember(member, incarnation, _):
                 tier = self.tiers[member]
                 return self._act(member, tier.reset(command, incarnation + 1))
             case Stop():
