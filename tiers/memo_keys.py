@@ -44,13 +44,13 @@ class CallKeys:
     def of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Hashable:
         """The key of a call, however its arguments are spelled. Raises `TypeError`, as the call itself
         would, for arguments that the function does not take."""
-        if not kwargs and len(args) == self._positional:
-            return tuple(map(comparable, args))
-        args, named = self._bound(args, kwargs)
-        return (
-            tuple(map(comparable, args)),
-            tuple((name, comparable(value)) for name, value in sorted(named.items())),
-        )
+        named: dict[str, Any] = {}
+        if kwargs or len(args) != self._positional:
+            args, named = self._bound(args, kwargs)
+        key = tuple(map(comparable, args))
+        if not named:
+            return key
+        return key, tuple((name, comparable(value)) for name, value in sorted(named.items()))
 
     def _bound(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self._signature is None:

@@ -182,13 +182,22 @@ class Tier(TierCore):
             raise InvalidValue(f'missing must be "raise" or "skip", not {missing!r}')
         wanted = list(dict.fromkeys(check_keys(keys)))
         self._check_open()
-        if missing == "skip":
-            wanted = [key for key in wanted if self.exists(key)]
-        values = {}
-        for key, (record, value) in zip(wanted, self._read_many(wanted, copy), strict=True):
+        asked = len(wanted)
+        while True:
+            if missing == "skip":
+                wanted = [key for key in wanted if self.exists(key)]
+            try:
+                read = self._read_many(wanted, copy)
+                break
+            except KeyNotFound:
+                # Where absent keys are left out, one was deleted since the look: look again.
+                if missing == "raise":
+                    self._counters.add(misses=1)
+                    raise
+        self._counters.add(misses=asked - len(wanted))
+        for record, _ in read:
             self._used(record)
-            values[key] = value
-        return values
+        return {key: value for key, (_, value) in zip(wanted, read, strict=True)}
 
     def get_blob(self, key: str) -> Blob:
         """The blob of a key as it is: for moving it to another tier or into a snapshot."""

@@ -173,6 +173,24 @@ def test_however_the_arguments_are_spelled() -> None:
         function()  # type: ignore[call-arg]
 
 
+def test_however_the_arguments_of_a_plain_function_are_spelled() -> None:
+    counted = []
+
+    @memoize
+    def function(a: int, b: int = 2) -> int:
+        counted.append(a)
+        return a + b
+
+    for call in (
+        lambda: function(1),
+        lambda: function(1, 2),
+        lambda: function(1, b=2),
+        lambda: function(b=2, a=1),
+    ):
+        assert call() == 3
+    assert counted == [1]
+
+
 DIFFERENT: list[list[Callable[[], Any]]] = [
     [
         lambda: 1,

@@ -9,6 +9,7 @@ import os
 import pickle
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -99,6 +100,16 @@ def test_a_large_array_is_read_without_a_copy() -> None:
         assert np.shares_memory(warm.retrieve("array", start=5, end=9), warm.retrieve("array"))
 
 
+def test_small_values_cost_what_they_really_take() -> None:
+    with WarmMemory(1) as warm:
+        tracemalloc.start()
+        for number in range(2_000):
+            warm.store(f"key {number}", number)
+        taken_bytes, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert 0.5 * taken_bytes < warm.used_bytes < 3 * taken_bytes
+
+
 # Pools
 
 
@@ -113,7 +124,7 @@ def test_a_pool_reserves_its_room() -> None:
             warm.store("inside too", megabytes(2), pool="vip")
         vip = warm.get_metrics()["pools"]["vip"]
         assert vip["entries"] == 1
-        assert 5 * MB <= vip["used_bytes"] <= 5 * MB + 200
+        assert 5 * MB <= vip["used_bytes"] <= 5 * MB + 2_000
         assert vip["usage_percent"] == pytest.approx(100 * 5 / 6, abs=0.1)
         assert warm.get_metrics()["entries"] == 2
 
