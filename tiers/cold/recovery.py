@@ -45,10 +45,13 @@ class Recovery:
         for key, newest in newest_frames(found).items():
             if newest.deleted >= 0:
                 self._deleted[key] = newest.deleted
-            entry = None if newest.content is None else self._entry(key, newest.content)
-            if newest.update is not None:
+            entry = None
+            # A file whose key was deleted later stays among the files that nobody has claimed.
+            if newest.content is not None and newest.content.frame.generation > newest.deleted:
+                entry = self._entry(key, newest.content)
+            if newest.update is not None and newest.update.frame.generation > newest.deleted:
                 entry = self._updated(key, entry, newest.update)
-            if entry is not None and entry.generation > newest.deleted:
+            if entry is not None:
                 self.index.put(key, entry)
 
     def _entry(self, key: str, found: Found) -> Entry:
