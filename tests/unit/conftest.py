@@ -49,4 +49,4 @@ def _no_leaked_threads() -> Iterator[None]:
 
 def _is_runtime_thread(thread: threading.Thread) -> bool:
     """Threads that an interpreter or a library keeps for good once it was used."""
-    return thread.name.startswith(("asyncio_", "pymp-", "tqdm", "Dummy-", "obstore", "grpc"))
+    return thread.name.startswith(("asyncio_", "pymp-", "tqdm", "Dummy-", "obstore", "grpc", "zarr_io"))

@@ -16,7 +16,7 @@ from ...errors import InvalidValue, LockHeld, PermissionRefused, StorageFull, Un
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _VALUE_FILE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.([a-z0-9]{1,8})")
-_SEGMENT_FILE = re.compile(r"([0-9a-f]{16})\.segment")
+_SEGMENT_FILE = re.compile(r"([0-9a-f]{16})\.(?:segment|index)")
 TEMPORARY = ".temporary"
 
 
@@ -108,9 +108,9 @@ class Folder:
                 yield FileName(match[1], int(match[2], 16), match[3])
 
     def segment_numbers(self) -> list[int]:
-        """The segments, oldest first."""
+        """The segments, oldest first; also those of which only the index is left."""
         names = (_SEGMENT_FILE.fullmatch(name) for name in os.listdir(self.segments))
-        return sorted(int(match[1], 16) for match in names if match)
+        return sorted({int(match[1], 16) for match in names if match})
 
     def set_aside(self, name: FileName) -> Path:
         """Move a damaged file out of the way, where it can be looked at. Returns where it is."""

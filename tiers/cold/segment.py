@@ -43,7 +43,8 @@ class Segment:
         self.number = number
         self.path = folder / f"{number:016x}.segment"
         self._index_path = self.path.with_suffix(_INDEX)
-        flags = os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT | os.O_EXCL if create else 0)
+        # Where only the index is left, an empty segment tells that all of its values are lost.
+        flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | (os.O_EXCL if create else 0)
         self._file = os.open(self.path, flags, 0o600)
         self._index: int | None = os.open(
             self._index_path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_APPEND, 0o600

@@ -111,7 +111,7 @@ class _ArrowFile(OpenContainer):
             self._map = _mapped(self._file, self._nbytes, whole)
             self._streams, self._tables, self._description = _streams_of(self._map)
         except BaseException:
-            os.close(self._file)
+            self.close()
             raise
 
     def __del__(self) -> None:

@@ -46,7 +46,14 @@ class ZarrContainer(Container):
 
 def _write_stream(group: Any, name: str, stream: memoryview) -> None:
     chunk = max(1, min(_CHUNK_BYTES, stream.nbytes))
-    array = group.create_array(name, shape=(stream.nbytes,), dtype="uint8", chunks=(chunk,), compressors=None)
+    array = group.create_array(
+        name,
+        shape=(stream.nbytes,),
+        dtype="uint8",
+        chunks=(chunk,),
+        compressors=None,
+        config={"write_empty_chunks": True},
+    )
     if stream.nbytes:
         array[:] = np.frombuffer(stream, np.uint8)
 
