@@ -53,7 +53,7 @@ class _WriteBehind:
 
     def __init__(self, path: Path) -> None:
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        self._at = 0
+        self._at = self._handed_over = 0
         self.closed = False
 
     def __enter__(self) -> _WriteBehind:
@@ -71,11 +71,15 @@ class _WriteBehind:
         view = memoryview(content).cast("B")
         at = 0
         while at < view.nbytes:
-            written = os.write(self._file, view[at : at + _WRITE_BYTES])
-            if written >= _WRITE_BYTES // 2:
-                _start_writeback(self._file, self._at, written)
+            # Up to a boundary: pages that two writes share would be copied, and waited for, twice.
+            size = _WRITE_BYTES - self._at % _WRITE_BYTES
+            written = os.write(self._file, view[at : at + size])
             at += written
             self._at += written
+            whole = self._at // mmap.PAGESIZE * mmap.PAGESIZE
+            if whole - self._handed_over >= _WRITE_BYTES // 2:
+                _start_writeback(self._file, self._handed_over, whole - self._handed_over)
+                self._handed_over = whole
         return view.nbytes
 
     def tell(self) -> int:
