@@ -269,11 +269,12 @@ def main() -> None:
     options = parser.parse_args()
     rounds = 3 if options.quick else 7
     share = 4 if options.quick else 1
+    values = 20_000 if options.quick else 100_000
     rows: list[Row] = []
     for measure in (
         lambda place: storing_and_reading(place, 256 * MB // share, rounds),
         lambda place: reading_rows(place, 1024 * MB // share, rounds),
-        lambda place: many_small_values(place, 1 if options.quick else 3, 20_000 if options.quick else 100_000),
+        lambda place: many_small_values(place, 1 if options.quick else 3, values),
     ):
         with tempfile.TemporaryDirectory(dir=options.folder) as name:
             for row in measure(Path(name)):

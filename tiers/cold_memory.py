@@ -6,17 +6,20 @@ import os
 import tempfile
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from shutil import disk_usage, rmtree
 from typing import NamedTuple
 
 from ..errors import KeyNotFound
 from .blobs import Blob
-from .checksum import BLOCK_BYTES
+from .checksum import BLOCK_BYTES, checksum
+from .codec import encode
 from .codec.compression import NONE, check_level
-from .cold import SMALL_BYTES, ColdBlobs
+from .cold import SMALL_BYTES, ColdBlobs, without_collection
 from .cold.containers import FILE_FORMATS
+from .items import Item
 from .machine import clamp_budget
+from .record import Record
 from .tier import Tier
 from .validation import check_choice, check_flag, check_key, check_size_gb
 
@@ -84,13 +87,14 @@ class ColdMemory(Tier):
         )
         self.storage_path = self._cold.path
         try:
-            super().__init__(
-                self._cold,
-                capacity_bytes=clamp_budget(self.name, size_bytes, self._available_bytes()),
-                on_full=on_full,
-                allow_pickle=allow_pickle,
-                clock=clock,
-            )
+            with without_collection():
+                super().__init__(
+                    self._cold,
+                    capacity_bytes=clamp_budget(self.name, size_bytes, self._available_bytes()),
+                    on_full=on_full,
+                    allow_pickle=allow_pickle,
+                    clock=clock,
+                )
         except BaseException:
             self._cold.close()
             raise
@@ -140,6 +144,30 @@ class ColdMemory(Tier):
         that is more than what counts."""
         self._check_open()
         self._cold.compact()
+
+    def _store_items(self, items: Sequence[Item]) -> list[Record]:
+        with without_collection():
+            return [self._with_checksums(record) for record in super()._store_items(items)]
+
+    def _prepare(self, item: Item, record: Record) -> Blob:
+        encoded = encode(item.value, allow_pickle=self._allow_pickle)
+        # Those of large values are computed while the disk works.
+        small = encoded.nbytes <= SMALL_BYTES
+        record = record.replace(
+            header=encoded.header,
+            lengths=tuple(buffer.nbytes for buffer in encoded.buffers),
+            checksums=tuple(map(checksum, encoded.buffers)) if small else (),
+            has_pickle=encoded.has_pickle,
+        )
+        return Blob(record, encoded.buffers)
+
+    def _with_checksums(self, record: Record) -> Record:
+        if len(record.checksums) == len(record.lengths):
+            return record
+        stored = self._cold.record(record.key)
+        if stored is None or stored.version != record.version:  # replaced meanwhile
+            return record
+        return stored
 
     def _available_bytes(self) -> int:
         return disk_usage(self.storage_path).free + self._cold.used_bytes

@@ -7,5 +7,6 @@ into append-only segments that are committed with one fsync a batch. `ColdBlobs`
 from __future__ import annotations
 
 from .cold_blobs import SMALL_BYTES, ColdBlobs
+from .collection import without_collection
 
-__all__ = ["SMALL_BYTES", "ColdBlobs"]
+__all__ = ["SMALL_BYTES", "ColdBlobs", "without_collection"]

@@ -16,6 +16,7 @@ from ..codec.compression import NONE, check_level, compression
 from ..encoded import Selection
 from ..record import Record
 from . import compaction
+from .collection import without_collection
 from .commits import Change, GroupCommit
 from .containers import container, container_of_suffix
 from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest, sync_folder
@@ -42,8 +43,9 @@ class ColdBlobs(BlobStore):
     damaged file is moved to the folder `quarantine`, everything else goes on, and the key stays damaged,
     not older, until it is written again. A full disk raises `StorageFull` and changes nothing.
 
-    Buffers of uncompressed Arrow files are read-only views of the mapped file; they stay valid after the
-    key was overwritten or the store closed.
+    A blob may come without checksums (``record.checksums`` empty): they are computed while the disk
+    works, and are in the record from then on. Buffers of uncompressed Arrow files are read-only views of
+    the mapped file; they stay valid after the key was overwritten or the store closed.
     """
 
     durable = True
@@ -64,7 +66,7 @@ class ColdBlobs(BlobStore):
         self._folder = Folder(path)
         self.path = self._folder.path
         try:
-            with disk_errors(f"opening the cold store in {self.path}"):
+            with without_collection(), disk_errors(f"opening the cold store in {self.path}"):
                 self._log = SegmentLog(self._folder, payload_is_whole)
                 recovery = Recovery(self._folder, self._log, in_memory=index_in_memory)
         except BaseException:
@@ -111,21 +113,16 @@ class ColdBlobs(BlobStore):
 
     def _prepared(self, blob: Blob, method: str, level: int | None) -> Change:
         record = blob.record
-        if len(record.checksums) != len(blob.buffers) or len(record.lengths) != len(blob.buffers):
-            record = record.replace(
-                lengths=tuple(buffer.nbytes for buffer in blob.buffers),
-                checksums=tuple(checksum(buffer) for buffer in blob.buffers),
-            )
-        if sum(record.lengths) <= SMALL_BYTES:
+        if sum(buffer.nbytes for buffer in blob.buffers) <= SMALL_BYTES:
+            if len(record.checksums) != len(blob.buffers):
+                record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
             packed = pack_payload(blob.buffers, method, level)
             described = Description(record.key, record.pack(), packed.lengths, packed.compression)
             return Change(Kind.PUT, record.key, record, described, packed.buffers)
         temporary = self._folder.values / f"{next(self._temporaries):x}{TEMPORARY}"
         try:
             with disk_errors(f"storing {record.key!r:.80}"):
-                write_value(
-                    self._container, temporary, Blob(record, blob.buffers), compression(method), level
-                )
+                record = write_value(self._container, temporary, blob, compression(method), level)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
@@ -227,9 +224,9 @@ class ColdBlobs(BlobStore):
                 digest = key_digest(change.key)
                 name = FileName(digest, frame.generation, self._container.suffix)
                 size = (self._folder.values / str(name)).stat().st_size
-                entry = self._index.entry_of(frame, segment, size, digest)
+                entry = self._index.entry_of(frame, segment, change.description, size, digest)
             elif change.kind is Kind.PUT:
-                entry = self._index.entry_of(frame, segment)
+                entry = self._index.entry_of(frame, segment, change.description)
             old = self._index.put(change.key, entry)
             if old is not None and isinstance(old.content, FileName) and change.kind is not Kind.UPDATE:
                 self._discard(old.content)

@@ -91,10 +91,11 @@ def _append(frames: list[Frame], payloads: list[list[memoryview]], log: SegmentL
     placed = log.append(frames, payloads, sync=True)
     segment = log.active
     for frame in placed:
-        key = frame.description().key
+        description = frame.description()
+        key = description.key
         entry = index.entries[key]
         if frame.kind is Kind.PUT:
-            index.put(key, index.entry_of(frame, segment))
+            index.put(key, index.entry_of(frame, segment, description))
         else:
             moved = index.put(key, None)
             assert moved is not None

@@ -69,12 +69,12 @@ class Frame(NamedTuple):
     @property
     def payload_offset(self) -> int:
         """Where the buffers begin in the segment."""
-        return self.offset + aligned(HEADER_BYTES + len(self.packed))
+        return self.offset + -(-(HEADER_BYTES + len(self.packed)) // ALIGNMENT) * ALIGNMENT
 
     @property
     def end(self) -> int:
         """Where the next frame begins."""
-        return self.payload_offset + aligned(self.payload_bytes)
+        return self.payload_offset + -(-self.payload_bytes // ALIGNMENT) * ALIGNMENT
 
     def description(self) -> Description:
         """What the frame says of its key."""

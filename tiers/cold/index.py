@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ...errors import CorruptData
 from ..record import Record
 from .folder import FileName
-from .frames import HEADER_BYTES, Frame, Kind, unpack_head
+from .frames import HEADER_BYTES, Description, Frame, Kind, unpack_head
 from .segment import Segment
 
 
@@ -72,7 +72,12 @@ class Entry:
     @property
     def nbytes(self) -> int:
         """Bytes on the disk."""
-        return self.content_bytes + sum(place.nbytes for place in self.frames())
+        nbytes = self.content_bytes
+        if self.frame is not None:
+            nbytes += self.frame.nbytes
+        if self.content_frame is not None:
+            nbytes += self.content_frame.nbytes
+        return nbytes
 
 
 class Index:
@@ -100,9 +105,16 @@ class Index:
             self.entries[key] = entry
         return old
 
-    def entry_of(self, frame: Frame, segment: Segment, content_bytes: int = 0, digest: str = "") -> Entry:
+    def entry_of(
+        self,
+        frame: Frame,
+        segment: Segment,
+        description: Description,
+        content_bytes: int = 0,
+        digest: str = "",
+    ) -> Entry:
         """The entry that a PUT or FILE frame makes; `content_bytes` is the size of the file."""
-        key, record, lengths, compression, suffix = frame.description()
+        key, record, lengths, compression, suffix = description
         content: Content
         if frame.kind is Kind.PUT:
             content = InSegment(segment, frame.payload_offset, lengths, compression)
@@ -144,34 +156,33 @@ def place_of(frame: Frame, segment: Segment) -> Place:
 
 
 class Found(NamedTuple):
-    """A frame and the segment that it was found in."""
+    """A frame, the segment that it was found in, and what it says."""
 
     frame: Frame
     segment: Segment
+    description: Description
 
 
 class Newest(NamedTuple):
-    """Of one key, the newest frames of each sort."""
+    """Of each key the newest frames of each sort."""
 
-    content: Found | None
-    update: Found | None
-    deleted: int
+    contents: dict[str, Found]
+    updates: dict[str, Found]
+    deletions: dict[str, int]
+    """The generation of the newest deletion."""
 
 
-def newest_frames(found: Iterable[Found]) -> dict[str, Newest]:
-    """For each key what counts. The order of the frames does not matter, and repetitions do not."""
-    newest: dict[str, Newest] = {}
-    nothing = Newest(None, None, -1)
-    for each in found:
-        frame = each.frame
-        key = frame.description().key
-        content, update, deleted = newest.get(key, nothing)
+def newest_frames(frames: Iterable[tuple[Frame, Segment]]) -> Newest:
+    """What counts. The order of the frames does not matter, and repetitions do not."""
+    newest = Newest({}, {}, {})
+    for frame, segment in frames:
+        description = frame.description()
+        key = description.key
         if frame.kind is Kind.DELETE:
-            deleted = max(deleted, frame.generation)
-        elif frame.kind is Kind.UPDATE:
-            if update is None or update.frame.generation < frame.generation:
-                update = each
-        elif content is None or content.frame.generation < frame.generation:
-            content = each
-        newest[key] = Newest(content, update, deleted)
+            newest.deletions[key] = max(newest.deletions.get(key, 0), frame.generation)
+            continue
+        sort = newest.updates if frame.kind is Kind.UPDATE else newest.contents
+        known = sort.get(key)
+        if known is None or known.frame.generation < frame.generation:
+            sort[key] = Found(frame, segment, description)
     return newest

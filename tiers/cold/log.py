@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from .folder import Folder, sync_folder
 from .frames import Frame
-from .index import Found
 from .segment import PayloadCheck, Segment
 
 SEGMENT_BYTES = 32 * 1024 * 1024
@@ -20,14 +19,14 @@ class SegmentLog:
         self._folder = folder
         self.segments: list[Segment] = []
         self.damage: list[str] = []
-        self.found: list[Found] = []
+        self.found: list[tuple[Frame, Segment]] = []
         """The frames that were there at the start; taken by the store."""
         last_is_sound = False
         for number in folder.segment_numbers():
             segment = Segment(folder.segments, number)
             self.segments.append(segment)
             contents = segment.load(is_whole)
-            self.found += [Found(frame, segment) for frame in (*contents.frames, *contents.lost)]
+            self.found += [(frame, segment) for frame in (*contents.frames, *contents.lost)]
             self.damage += [f"{segment.path.name}: {what}" for what in contents.damage]
             last_is_sound = not contents.damage
         if not last_is_sound:  # what was cut off may not be overwritten by something else

@@ -8,9 +8,10 @@ from pathlib import Path
 from ...errors import CorruptData, MissingDependency
 from .containers import container_of_suffix
 from .folder import FileName, Folder, key_digest
-from .frames import Kind
+from .frames import Frame, Kind
 from .index import Entry, Found, Index, newest_frames
 from .log import SegmentLog
+from .segment import Segment
 from .value_file import ValueFile
 
 
@@ -39,33 +40,31 @@ class Recovery:
         self.generation = max(self.generation, name.generation)
         return (self._folder.values / str(name)).stat().st_size
 
-    def _take_frames(self, found: list[Found]) -> None:
+    def _take_frames(self, found: list[tuple[Frame, Segment]]) -> None:
         if found:
-            self.generation = max(self.generation, max(each.frame.generation for each in found))
-        for key, newest in newest_frames(found).items():
-            if newest.deleted >= 0:
-                self._deleted[key] = newest.deleted
-            entry = None
+            self.generation = max(self.generation, max(frame.generation for frame, _ in found))
+        newest = newest_frames(found)
+        self._deleted = newest.deletions
+        for key, content in newest.contents.items():
             # A file whose key was deleted later stays among the files that nobody has claimed.
-            if newest.content is not None and newest.content.frame.generation > newest.deleted:
-                entry = self._entry(key, newest.content)
-            if newest.update is not None and newest.update.frame.generation > newest.deleted:
-                entry = self._updated(key, entry, newest.update)
-            if entry is not None:
-                self.index.put(key, entry)
+            if content.frame.generation > self._deleted.get(key, -1):
+                self.index.put(key, self._entry(key, content))
+        for key, update in newest.updates.items():
+            if update.frame.generation > self._deleted.get(key, -1):
+                self.index.put(key, self._updated(key, self.index.entries.get(key), update))
 
     def _entry(self, key: str, found: Found) -> Entry:
         frame = found.frame
         if frame.kind is Kind.PUT:
-            return self.index.entry_of(frame, found.segment)
+            return self.index.entry_of(*found)
         digest = key_digest(key)
-        name = FileName(digest, frame.generation, frame.description().suffix)
-        entry = self.index.entry_of(frame, found.segment, self._files.get(name, 0), digest)
+        name = FileName(digest, frame.generation, found.description.suffix)
+        entry = self.index.entry_of(*found, self._files.get(name, 0), digest)
         if self._files.pop(name, None) is None:
             entry.damage = f"its file {name} is gone"
         return entry
 
-    def _updated(self, key: str, entry: Entry | None, update: Found) -> Entry | None:
+    def _updated(self, key: str, entry: Entry | None, update: Found) -> Entry:
         frame = update.frame
         if entry is not None and entry.generation >= frame.generation:
             return entry
@@ -77,7 +76,7 @@ class Recovery:
             size = self._files.pop(content, 0)
             damage = "" if name else "its buffers are lost with a damaged segment"
             entry = Entry(key, frame.target, content, frame.target, size, None, None, b"", damage)
-        return self.index.updated(entry, frame, update.segment, frame.description().record)
+        return self.index.updated(entry, frame, update.segment, update.description.record)
 
     def _take_files(self) -> None:
         by_digest: dict[str, Entry] = {}

@@ -29,8 +29,12 @@ class Layout(NamedTuple):
     table_bytes: tuple[int, ...]
 
 
-def write_value(container: Container, path: Path, blob: Blob, method: Compression, level: int | None) -> None:
-    """Write a value to a new file and fsync it."""
+def write_value(
+    container: Container, path: Path, blob: Blob, method: Compression, level: int | None
+) -> Record:
+    """Write a value to a new file and fsync it. Returns the record, with the checksums of the buffers
+    where it came without."""
+    record = blob.record
     if method.name == NONE:
         streams = blob.buffers
         tables: list[Table] | None = None
@@ -39,12 +43,16 @@ def write_value(container: Container, path: Path, blob: Blob, method: Compressio
         streams, tables = tuple(p.content for p in packed), [p.table for p in packed]
 
     def closing() -> Closing:
+        nonlocal record
+        if len(record.checksums) != len(blob.buffers):
+            record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
         made = [plain_table(buffer) for buffer in blob.buffers] if tables is None else tables
         layout = Layout(method.name, tuple(s.nbytes for s in streams), tuple(t.nbytes for t in made))
         joined = np.concatenate(made) if made else np.empty(0, np.uint64)
-        return Closing(joined.view(np.uint8).data, memoryview(_pack_description(blob.record, layout)))
+        return Closing(joined.view(np.uint8).data, memoryview(_pack_description(record, layout)))
 
     container.write(path, streams, closing)
+    return record
 
 
 def _pack_description(record: Record, layout: Layout) -> bytes:
