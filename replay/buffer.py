@@ -17,8 +17,10 @@ from .checkpoint import BufferState
 from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots, as_handles
+from .priorities import Priorities, check_priorities
 from .rate_limiters import Counters, MinSize, RateLimiter
 from .removers import OldestRemover
+from .repeats import count_draws
 from .samplers import PrioritizedSampler, UniformSampler
 from .schedules import Schedule, value_at
 from .schema import Schema
@@ -239,9 +241,7 @@ class ReplayBuffer:
                 )
             return np.concatenate(parts)
 
-    def _insert(
-        self, columns: list[NDArray[Any]], priorities: NDArray[np.float64] | None, count: int
-    ) -> Handles:
+    def _insert(self, columns: list[NDArray[Any]], priorities: Priorities | None, count: int) -> Handles:
         table = self._slots
         excess = table.count + count - table.capacity
         if excess > 0 and not (self._overwrites_in_place and table.is_ring):
@@ -312,7 +312,7 @@ class ReplayBuffer:
             slots, found = self._slots.resolve(named)
             return self._read(Draw(slots[found], 1), 0.0), found
 
-    def priorities_of(self, handles: Any) -> NDArray[np.float64]:
+    def priorities_of(self, handles: Any) -> Priorities:
         """The priority (as it was set, not scaled) of each handle's row; NaN where the row is gone."""
         named = as_handles(handles)
         self._require_built("read")
@@ -347,18 +347,11 @@ class ReplayBuffer:
                 if not parts:
                     raise
                 break  # the rows are used up: a shorter batch
-            order = np.argsort(draw.slots, kind="stable")
-            chosen = draw.slots[order]
-            heads = np.flatnonzero(np.r_[True, chosen[1:] != chosen[:-1]])
-            repeats = np.diff(np.r_[heads, chosen.size])
-            nth = np.arange(chosen.size) - np.repeat(heads, repeats)  # 0 for the first draw of a row, 1, ...
-            allowed = np.sort(order[times[chosen] + nth < limit])
+            allowed, exhausted = count_draws(draw.slots, times, limit)
             probabilities = None if draw.probabilities is None else draw.probabilities[allowed]
             kept = draw._replace(slots=draw.slots[allowed], probabilities=probabilities)
             parts.append(self._read(kept, beta))
-            rows = chosen[heads]
-            times[rows] = np.minimum(times[rows] + repeats, limit)
-            self._discard(rows[times[rows] >= limit])
+            self._discard(exhausted)
             missing -= allowed.size
         return parts[0] if len(parts) == 1 else concatenate(parts)
 
@@ -392,7 +385,7 @@ class ReplayBuffer:
         raise and nothing is changed). Where a handle is repeated, the last priority stands.
         """
         named = as_handles(handles)
-        given = self._check_priorities(priorities, named.size)
+        given = check_priorities(priorities, named.size)
         with self._lock:
             if not self._built:
                 return UpdateResult(0, int(named.size))
@@ -409,34 +402,13 @@ class ReplayBuffer:
                     selector.update(slots)
             return UpdateResult(int(slots.size), int(named.size - slots.size))
 
-    def _check_given(self, priorities: Any, count: int) -> NDArray[np.float64]:
+    def _check_given(self, priorities: Any, count: int) -> Priorities:
         """Priorities that come with new rows."""
         if self._priorities is None:
             raise InvalidValue(_NO_PRIORITIES)
-        return self._check_priorities(priorities, count)
+        return check_priorities(priorities, count)
 
-    def _check_priorities(self, priorities: Any, count: int) -> NDArray[np.float64]:
-        if hasattr(priorities, "detach"):
-            priorities = priorities.detach().cpu()
-        try:
-            given = np.asarray(priorities, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise InvalidType(f"Priorities must be numbers: {error}") from error
-        if given.ndim == 0:
-            given = np.full(count, float(given))
-        elif given.size != count:
-            raise InvalidValue(f"Got {given.size} priorities for {count} rows.")
-        given = given.reshape(-1)
-        # One pass catches NaN as well: every comparison with it is false.
-        if count and not (float(given.min()) >= 0.0 and float(given.max()) < np.inf):
-            bad = given[~((given >= 0) & (given < np.inf))]
-            raise InvalidValue(
-                f"Priorities must be finite and at least 0; {bad.size} of {count} are not (first: {bad[0]}). "
-                "For TD errors use their absolute value plus a small constant."
-            )
-        return given
-
-    def _note_largest(self, priorities: NDArray[np.float64]) -> None:
+    def _note_largest(self, priorities: Priorities) -> None:
         self._max_priority = max(self._max_priority, float(priorities.max()))
 
     def priority_stats(self) -> PriorityStats:

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from ..errors import InvalidValue
 from .columns import ColumnStore
 from .handles import Slots
+from .priorities import Priorities
 from .slots import SlotTable
-
-Priorities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

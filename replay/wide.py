@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .handles import Slots
 
 PARALLEL_BYTES = 2 << 20  # below this, starting a thread costs more than it saves
-_CHUNK_BYTES = 1 << 20
+_CHUNK_BYTES = 512 << 10
 _MAX_THREADS = 4
 
 
