@@ -3,7 +3,7 @@
     python -m benchmarks.metadata_query [--quick] [--json FILE]
 
 Prints one line a figure: what was measured, the bar, and whether it is met. ``--quick`` uses 100,000 keys
-and judges nothing.
+and judges only whether the answers are right.
 """
 
 from __future__ import annotations
@@ -121,14 +121,14 @@ BARS: dict[str, tuple[str, float]] = {
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="100,000 keys, bars not judged")
+    parser.add_argument("--quick", action="store_true", help="100,000 keys; only wrong answers are judged")
     parser.add_argument("--json", type=Path, help="also write the figures to this file")
     options = parser.parse_args()
     figures = run(100_000 if options.quick else 1_000_000)
     missed = 0
     for name, figure in figures.items():
         verdict = ""
-        if name in BARS and not options.quick:
+        if name in BARS and (not options.quick or name.startswith("wrong_answers")):
             sign, bar = BARS[name]
             met = figure < bar if sign == "<" else figure >= bar
             missed += not met

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import lru_cache
 from typing import Any, Final, Literal
@@ -29,16 +29,23 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from ...errors import InvalidType, InvalidValue
-from .values import MAX_DEPTH, check_name, copy_value
+from .values import MAX_DEPTH, Frozen, check_name, copy_value, freeze
 
 Comparison = Literal["gt", "gte", "lt", "lte"]
 
 
 @dataclass(frozen=True)
 class Equals:
-    """True where the value equals one of ``values`` (``$eq`` has one, ``$in`` any number)."""
+    """True where the value equals one of ``values`` (``$eq`` has one, ``$in`` any number).
+
+    ``frozen`` holds what `values.freeze` makes of them, so that a test costs one look into a set.
+    """
 
     values: tuple[Any, ...]
+    frozen: frozenset[Frozen] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "frozen", frozenset(map(freeze, self.values)))
 
 
 @dataclass(frozen=True)

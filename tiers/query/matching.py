@@ -95,9 +95,8 @@ def test_one(value: Any, test: Test) -> bool:
     match test:
         case Exists():
             return value is not ABSENT
-        case Equals(operands):
-            frozen = freeze(None if value is ABSENT else value)
-            return any(frozen == freeze(operand) for operand in operands)
+        case Equals():
+            return freeze(None if value is ABSENT else value) in test.frozen
         case Compares(side, operand):
             return compare(value, side, operand)
         case MatchesRegex(pattern):
