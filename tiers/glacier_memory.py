@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ..errors import InvalidValue
+import numpy as np
+
+from ..errors import InvalidType, InvalidValue
 from .blobs import Blob
+from .codec import encode
 from .glacier.config import GlacierConfig
+from .glacier.streams import BlobWriter
 from .items import read_items
 from .progress import Progress
 from .record import Record
 from .tier import Tier
-from .validation import check_flag, check_keys, check_size_gb
+from .validation import check_flag, check_key, check_keys, check_metadata, check_size_gb
 
 
 class GlacierMemory(Tier):
@@ -101,6 +106,60 @@ class GlacierMemory(Tier):
         wanted = check_keys(keys)
         with self._reporting("deleting", len(wanted)):
             return self.delete_many(wanted)
+
+    # Pieces ----------------------------------------------------------------------------------------
+
+    def open_writer(self, key: str, *, metadata: Mapping[str, Any] | None = None) -> BlobWriter:
+        """A file-like object whose content becomes the value of the key when it is closed: an array of
+        bytes. For what does not fit into memory, such as a snapshot of another tier
+        (``with memory.open_writer("monday") as file: tier.create_snapshot(file)``).
+
+        Compressed, encrypted and checksummed like every value. An error inside the `with` leaves the key
+        as it was.
+        """
+        check_key(key)
+        self._check_open()
+        checked = check_metadata(metadata)
+
+        def store(content: memoryview) -> None:
+            self.store(key, np.frombuffer(content, np.uint8), metadata=checked)
+
+        def commit(nbytes: int, digest: int, publish: Callable[[Record], None]) -> None:
+            # The header says only type and shape: memory that is never touched stands for the content.
+            header = encode(np.empty(nbytes, np.uint8), allow_pickle=False).header
+            now_s = self._clock()
+            record = Record(
+                key=key,
+                header=header,
+                lengths=(nbytes,),
+                checksums=(digest,),
+                version=self._next_version(now_s),
+                created_s=now_s,
+                metadata=checked,
+            )
+            with self._room, self._key_locks.hold([key]):
+                victims = self._find_room([Blob(record)], {key})
+                self._before_change({key})
+                publish(record)
+                self._noted(record)
+                self._evict(victims)
+            self._counters.add(stores=1, bytes_in=nbytes)
+
+        return self._glacier.open_writer(store, commit, key)
+
+    def open_reader(self, key: str) -> io.BufferedIOBase:
+        """The bytes of a value that `open_writer` made, as a file to be read from start to end.
+
+        Raises `ConflictingWrite` while reading, if somebody replaces the value.
+        """
+        record = self.entry(key)
+        if not record.lengths and np.array_equal(self.retrieve(key), np.zeros(0, np.uint8)):
+            return io.BytesIO()
+        if len(record.lengths) != 1:
+            raise InvalidType(
+                f"{key!r:.100} has {len(record.lengths)} buffers: it is no file that open_writer made"
+            )
+        return io.BufferedReader(self._glacier.open_reader(record), 2**20)
 
     # The bucket ------------------------------------------------------------------------------------
 

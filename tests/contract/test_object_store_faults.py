@@ -342,6 +342,28 @@ def test_a_server_that_is_killed_in_the_middle_of_an_upload() -> None:
 
 
 @pytest.mark.parametrize("provider", PROVIDERS)
+def test_a_stream_becomes_a_value_or_nothing(opened: Any, provider: str) -> None:
+    memory = opened(provider, encryption_key="7e" * 32)
+    content = LARGE.tobytes() + b"the end"
+    with memory.open_writer("file") as file:
+        for start in range(0, len(content), 1_000_003):
+            file.write(content[start : start + 1_000_003])
+        assert list(memory.keys()) == []
+    with memory.open_reader("file") as file:
+        assert file.read() == content
+    writer = memory.open_writer("file")
+    writer.write(content)
+    writer.abandon()
+    with memory.open_reader("file") as file:
+        assert file.read(100) == content[:100]
+    used = memory.used_bytes
+    assert memory.recount() == used
+    if provider == "s3":
+        uploads = server("s3").client().list_multipart_uploads(Bucket=server("s3").bucket).get("Uploads", [])
+        assert not [upload for upload in uploads if upload["Key"].startswith(memory.config.object_prefix)]
+
+
+@pytest.mark.parametrize("provider", PROVIDERS)
 def test_two_writers_of_one_key(opened: Any, provider: str) -> None:
     """Every value that is read was stored as a whole, and a writer that lost was told so."""
     memories = [opened(provider), opened(provider)]

@@ -21,6 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from ...errors import (
+    CapacityExceeded,
     ConflictingWrite,
     CorruptData,
     InvalidValue,
@@ -37,14 +38,17 @@ from .crew import Crew
 from .crypto import KeyRing, new_salt
 from .envelope import UNREADABLE, Body, Envelope, body_cipher
 from .heads import HEAD_BYTES, Head, Heads
-from .layout import BlockReader, BlockWriter, Compressor, PlainStream, overhead_bytes
+from .layout import BlockReader, Blocks, BlockWriter, Compressor, PlainStream, overhead_bytes
 from .listing import Usage, list_objects
 from .names import is_cut, key_of, listing_prefix, object_name
 from .objects import Listed, ObjectGone, ObjectStore
 from .reading import BlockFetcher, Span, TouchedBlocks, aligned, gather_ranges
 from .retry import Retry
+from .streams import BlobReader, BlobWriter
 
 T = TypeVar("T")
+
+Commit = Callable[[Record], None]
 
 log = logging.getLogger(__name__)
 
@@ -133,14 +137,7 @@ class GlacierBlobs(BlobStore):
         with self._locks.hold([blob.record.key]):
             old = self._heads.find(name, forgiving=True)
             envelope, payload = self._write_body(name, blob)
-            try:
-                self._write_head(name, envelope, payload, old)
-            except (ConflictingWrite, PermissionRefused, InvalidValue, StorageFull):
-                # Only these say that nothing was written. After the others the body may be needed.
-                self._drop_refused_body(name, envelope.body)
-                raise
-            if old is not None:
-                self._drop_body(name, old.envelope.body)
+            self._replace(name, envelope, payload, old)
 
     def put_many(self, blobs: Sequence[Blob]) -> None:
         last = {blob.record.key: blob for blob in blobs}
@@ -202,7 +199,7 @@ class GlacierBlobs(BlobStore):
         key_id, salt = (None, b"") if self._keys is None else (self._keys.write_id, new_salt())
         body_id = "" if stream.nbytes <= self._options.inline_bytes else uuid.uuid4().hex
         cipher = body_cipher(self._keys, key_id, salt, name, body_id)
-        writer = BlockWriter(stream, self._compressor, cipher)
+        writer = BlockWriter(stream.blocks, self._compressor, cipher)
         payload = b""
         if not body_id:
             payload = b"".join(view for part in writer.parts(max(stream.nbytes, 1)) for view in part)
@@ -221,6 +218,67 @@ class GlacierBlobs(BlobStore):
                 attempt=self._retry.call,
             )
         return Envelope(blob.record, Body(writer.table(), body_id, key_id, salt), key_id), payload
+
+    def open_writer(
+        self, store: Callable[[memoryview], None], commit: Callable[[int, int, Commit], None], key: str
+    ) -> BlobWriter:
+        """A writer whose content becomes the value of the key.
+
+        Short content is handed to `store` at the end. Long content is uploaded meanwhile; then `commit`
+        gets its length, its checksum, and the function that makes it visible with a record.
+        """
+        name = object_name(key)
+        key_id, salt = (None, b"") if self._keys is None else (self._keys.write_id, new_salt())
+        body_id = uuid.uuid4().hex
+        cipher = body_cipher(self._keys, key_id, salt, name, body_id)
+
+        def upload(blocks: Blocks) -> Callable[[int, int], None]:
+            writer = BlockWriter(blocks, self._compressor, cipher)
+            self._store.upload(
+                self._body_name(name, body_id),
+                lambda: writer.parts(self._options.part_bytes),
+                workers=self._crew.parts,
+                window=self._options.upload_window,
+                attempt=self._retry.call,
+            )
+            body = Body(writer.table(), body_id, key_id, salt)
+
+            def publish(record: Record) -> None:
+                with self._locks.hold([key]):
+                    old = self._heads.find(name, forgiving=True)
+                    self._replace(name, Envelope(record, body, key_id), b"", old)
+
+            def finish(nbytes: int, digest: int) -> None:
+                try:
+                    commit(nbytes, digest, publish)
+                except CapacityExceeded:  # before anything was published
+                    self._drop_body(name, body, counted=False)
+                    raise
+
+            return finish
+
+        return BlobWriter(upload, store, self._options.part_bytes)
+
+    def open_reader(self, record: Record) -> BlobReader:
+        """The first buffer of a value as a file. Raises `ConflictingWrite` if it is replaced meanwhile."""
+
+        def fetch(start: int, end: int) -> memoryview:
+            blob = self.get_part(record.key, Selection(b"", (0,), (np.array([[start, end]]),)))
+            if blob.record.version != record.version:
+                raise ConflictingWrite(f"{record.key!r:.100} was replaced while it was read; read it again")
+            return blob.buffers[0]
+
+        return BlobReader(record.lengths[0], fetch, self._options.part_bytes)
+
+    def _replace(self, name: str, envelope: Envelope, payload: bytes, old: Head | None) -> None:
+        try:
+            self._write_head(name, envelope, payload, old)
+        except (ConflictingWrite, PermissionRefused, InvalidValue, StorageFull):
+            # Only these say that nothing was written. After the others the body may be needed.
+            self._drop_refused_body(name, envelope.body)
+            raise
+        if old is not None:
+            self._drop_body(name, old.envelope.body)
 
     def _write_head(self, name: str, envelope: Envelope, payload: bytes, old: Head | None) -> None:
         nbytes = self._heads.write(name, envelope, payload, old)

@@ -8,7 +8,7 @@ stream can be read, and verified, by fetching the blocks that it touches.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +26,9 @@ ALIGNMENT = 64
 BLOCK_BYTES = 256 * 1024
 """Grain of compression, encryption and verification: small next to a request's latency, large next to
 the 16 bytes of a tag and the microseconds of a call."""
+
+Blocks = Callable[[], Iterator[list[memoryview]]]
+"""Starts plain blocks from the first one: each `BLOCK_BYTES` long (the last one shorter), as views."""
 
 COMPRESSIONS = ("none", "lz4", "snappy", "zstd")
 
@@ -66,6 +69,11 @@ class PlainStream:
             if view.nbytes:
                 found.append(view)
         return found
+
+    def blocks(self) -> Iterator[list[memoryview]]:
+        """The blocks, in order."""
+        for start in range(0, self.nbytes, BLOCK_BYTES):
+            yield self.views(start, min(start + BLOCK_BYTES, self.nbytes))
 
     def split(self, whole: memoryview) -> tuple[memoryview, ...]:
         """The buffers as views of the whole plain stream."""
@@ -185,10 +193,10 @@ def _arrow_codec(name: str, level: int | None) -> pa.Codec:
 
 
 class BlockWriter:
-    """Turns a plain stream into stored parts, one pass, and keeps the table of what it made."""
+    """Turns plain blocks into stored parts, and keeps the table of what it made in the last pass."""
 
-    def __init__(self, stream: PlainStream, compressor: Compressor, cipher: BlockCipher | None) -> None:
-        self._stream = stream
+    def __init__(self, blocks: Blocks, compressor: Compressor, cipher: BlockCipher | None) -> None:
+        self._blocks = blocks
         self._compressor = compressor
         self._cipher = cipher
         self._lengths: list[int] = []
@@ -221,8 +229,7 @@ class BlockWriter:
             yield part
 
     def _stored_views(self) -> Iterator[memoryview]:
-        for number, start in enumerate(range(0, self._stream.nbytes, BLOCK_BYTES)):
-            views = self._stream.views(start, min(start + BLOCK_BYTES, self._stream.nbytes))
+        for number, views in enumerate(self._blocks()):
             if self._cipher is None and self._compressor.name == "none":
                 self._lengths.append(sum(view.nbytes for view in views))
                 self._checksums.append(_checksum(views))
