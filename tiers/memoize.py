@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import os
 import threading
 import time
 import warnings
 from collections.abc import Callable, Coroutine, Hashable
+from pathlib import Path
 from typing import Any, NamedTuple, ParamSpec, Protocol, TypeVar, cast, overload
 
 from ..errors import InvalidType, InvalidValue, KeyNotFound, LockHeld
@@ -285,16 +287,30 @@ def _make_store(
         from .warm_memory import WarmMemory
 
         return TierStore(WarmMemory(1, on_full="evict"), name, maxsize, ttl_s)
-    from .cold_memory import ColdMemory
-
-    folder = user_folder("memoize", name)
     try:
-        return TierStore(ColdMemory(10, folder, on_full="evict"), name, maxsize, ttl_s)
+        return TierStore(_cold_memory(name), name, maxsize, ttl_s)
     except LockHeld as error:
         warnings.warn(
-            f"results of {function.__qualname__} stay in this process only: another process keeps them in "
-            f"{folder} at present ({error})",
+            f"results of {function.__qualname__} stay in this process only, since another process keeps them "
+            f"on the disk at present ({error})",
             RuntimeWarning,
             stacklevel=3,
         )
         return DictStore(maxsize, ttl_s, clock)
+
+
+_cold_memories: dict[tuple[int, Path], Tier] = {}
+_cold_lock = threading.Lock()
+
+
+def _cold_memory(name: str) -> Tier:
+    """The folder of a function's results, opened once a process: a notebook cell that is run again
+    defines the same function anew."""
+    from .cold_memory import ColdMemory
+
+    folder = user_folder("memoize", name)
+    with _cold_lock:
+        place = (os.getpid(), folder)
+        if place not in _cold_memories:
+            _cold_memories[place] = ColdMemory(10, folder, on_full="evict")
+        return _cold_memories[place]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import subprocess
 import sys
 import textwrap
@@ -463,8 +464,6 @@ SCRIPT = textwrap.dedent("""
 
 
 def _run(script: str, folder: Path) -> list[str]:
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", script],
         capture_output=True,
@@ -484,6 +483,39 @@ def test_results_in_cold_survive_the_process(tmp_path: Path) -> None:
     # Other code, other results.
     assert _run(script.replace("x * 2", "x * 3"), tmp_path) == ["computing", "[0, 3, 6, 9] 1"]
     assert oct(tmp_path.joinpath("memoize").stat().st_mode & 0o777) in ("0o700", "0o755")
+
+
+AGAIN = SCRIPT.replace("FACTOR", "2") + textwrap.dedent("""
+    import subprocess, warnings
+
+    def define():
+        @memoize(tier="cold")
+        def square(x):
+            print("computing", flush=True)
+            return x * x
+        return square
+
+    if len(sys.argv) > 1:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            print(define()(3), len(caught), flush=True)
+    else:
+        define()(3)
+        define()(3)  # as a notebook cell that is run again
+        # Another process cannot have the folder now: it computes, and says so.
+        subprocess.run([sys.executable, __file__, "other"], check=True)
+""")
+
+
+def test_one_folder_is_shared_in_a_process_and_not_between_two(tmp_path: Path) -> None:
+    script = tmp_path / "again.py"
+    script.write_text(AGAIN.partition("result =")[0] + AGAIN[AGAIN.index("import subprocess") :])
+    env = {**os.environ, "MEMORIES_DATA": str(tmp_path / "data")}
+    done = subprocess.run(
+        [sys.executable, str(script)], capture_output=True, text=True, timeout=60, check=False, env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["computing", "computing", "9 1"]
 
 
 def test_a_damaged_result_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
