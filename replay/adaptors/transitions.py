@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,18 +69,21 @@ class Transitions:
             "beta": beta,
             "images": images,
         }
-        self._observation = observation_columns(observation_space)
-        self._action = action_column(action_space)
+        observation = observation_columns(observation_space)
         columns: dict[str, Any] = {
-            "obs": self._observation,
-            "action": self._action,
+            "obs": observation,
+            "action": action_column(action_space),
             "reward": np.float32,
-            "next_obs": self._observation,
+            "next_obs": observation,
             "terminated": np.bool_,
         }
         if n_steps > 1:
             columns |= {"truncated": np.bool_, "discount": np.float32}
         schema = Schema(columns)
+        self._specs = {
+            name: _StepSpec((num_envs, *schema[name].shape), schema[name].dtype) for name in schema.names
+        }
+        self._keys = tuple(observation) if isinstance(observation, Mapping) else None
         if prioritized:
             self.buffer: ReplayBuffer = PrioritizedReplayBuffer(
                 schema, capacity, alpha=alpha, beta=beta, seed=seed, images=images
@@ -96,19 +101,24 @@ class Transitions:
 
     def add(self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: Any = None) -> None:
         """One step of every environment. ``done`` mixes both ends; ``infos`` tell which were timeouts."""
-        ended = np.asarray(done).reshape(self.num_envs).astype(np.bool_)
-        timeouts = self._timeouts(infos) & ended if self.handle_timeouts else np.zeros_like(ended)
-        columns: dict[str, Any] = {
-            "action": self._shaped("action", action, self._action),
-            "reward": np.asarray(reward, np.float32).reshape(self.num_envs),
-            "terminated": ended & ~timeouts,
-        }
-        for name, value in (("obs", obs), ("next_obs", next_obs)):
-            if isinstance(self._observation, Mapping):
-                for key, item in self._observation.items():
-                    columns[f"{name}{SEPARATOR}{key}"] = self._shaped(name, value[key], item)
-            else:
-                columns[name] = self._shaped(name, value, self._observation)
+        columns: dict[str, Any] = {"action": action, "reward": reward}
+        if self._keys is None:
+            columns["obs"], columns["next_obs"] = obs, next_obs
+        else:
+            for key in self._keys:
+                columns[f"obs{SEPARATOR}{key}"] = obs[key]
+                columns[f"next_obs{SEPARATOR}{key}"] = next_obs[key]
+        for name, value in columns.items():
+            columns[name] = self._specs[name].fit(name, value)
+        if self.num_envs == 1 and self._writer is None:
+            ended = bool(np.asarray(done).item())
+            timeout = ended and self.handle_timeouts and bool(self._timeouts(infos)[0])
+            row = {name: column[0] for name, column in columns.items()}
+            self.buffer.add(**row, terminated=ended and not timeout)
+            return
+        ended_each = np.asarray(done).reshape(self.num_envs).astype(np.bool_)
+        timeouts = self._timeouts(infos) & ended_each if self.handle_timeouts else np.zeros_like(ended_each)
+        columns["terminated"] = ended_each & ~timeouts
         if self._writer is None:
             self.buffer.add_batch(columns)
         else:
@@ -133,16 +143,6 @@ class Transitions:
             self._writer.discard()
         self.buffer.clear()
 
-    def _shaped(self, name: str, value: Any, item: tuple[tuple[int, ...], Any]) -> NDArray[Any]:
-        shape, dtype = item
-        array = np.asarray(value)
-        if array.size != self.num_envs * int(np.prod(shape, dtype=np.int64)):
-            raise InvalidValue(
-                f"{name!r} has shape {array.shape}; {self.num_envs} environments with items of shape "
-                f"{shape} are expected."
-            )
-        return array.reshape(self.num_envs, *shape).astype(dtype, copy=False)
-
     def __getstate__(self) -> dict[str, Any]:
         if self._has_own_sampler:
             raise InvalidType(
@@ -161,6 +161,26 @@ class Transitions:
             flags = infos.get(TIMEOUT)
             return np.zeros(self.num_envs, np.bool_) if flags is None else np.asarray(flags, np.bool_)
         return np.asarray([info.get(TIMEOUT, False) for info in infos], np.bool_)
+
+
+@dataclass(frozen=True)
+class _StepSpec:
+    """Shape and dtype of one column for one step of all environments."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def fit(self, name: str, value: Any) -> NDArray[Any]:
+        """The value in this shape and dtype, as it is where it has them already."""
+        array = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if array.shape != self.shape:
+            if array.size != math.prod(self.shape):
+                raise InvalidValue(
+                    f"{name!r} has shape {array.shape}; {self.shape[0]} environments with items of shape "
+                    f"{self.shape[1:]} are expected."
+                )
+            array = array.reshape(self.shape)
+        return array if array.dtype is self.dtype else array.astype(self.dtype, copy=False)
 
 
 def observation_columns(space: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
 import gymnasium
@@ -27,6 +28,15 @@ GOAL = spaces.Dict({"observation": BOX, "goal": spaces.Box(0, 255, (2, 2), np.ui
 def small() -> dict[str, Any]:
     """Settings of a small network; a new dict each time, because SB3 writes into it."""
     return {"policy_kwargs": {"net_arch": [16]}, "device": "cpu"}
+
+
+@pytest.fixture(autouse=True)
+def one_torch_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and lose much where others use the cores."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 class AsTheirs(Selector):
