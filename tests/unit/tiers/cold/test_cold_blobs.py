@@ -160,6 +160,17 @@ def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
         store.close()
 
 
+def test_a_file_whose_frame_does_not_fit_is_taken_back(tmp_path: Path) -> None:
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put_many([blob("large", b"old"), *(blob(f"key {n}", noise(60_000, n)) for n in range(6))])
+        with largest_file(store.used_bytes + 10), pytest.raises(StorageFull):
+            store.put(blob("large", noise(LARGE)))
+        assert content_of(store, "large") == b"old"
+    with closing(ColdBlobs(tmp_path)) as store:
+        assert content_of(store, "large") == b"old"
+        assert not files(tmp_path / "values", "*")
+
+
 # Crashes
 
 
