@@ -21,8 +21,10 @@ def _factory(**form: Any) -> Any:
 
 register(closing_case("warm", _factory(), exact_bytes=True))
 register(closing_case("warm-pickle", _factory(serialization_format="pickle"), slow=True))
-register(closing_case("warm-msgpack-lz4", _factory(serialization_format="msgpack", compression="lz4")))
-register(closing_case("warm-json-zstd", _factory(serialization_format="json", compression="zstd")))
+register(
+    closing_case("warm-msgpack-lz4", _factory(serialization_format="msgpack", compression="lz4"), slow=True)
+)
+register(closing_case("warm-json-zstd", _factory(serialization_format="json", compression="zstd"), slow=True))
 register(closing_case("warm-zstd", _factory(compression="zstd"), slow=True))
 register(closing_case("warm-shared", _factory(shared_memory=True), slow=True))
 register(closing_case("warm-shared-lz4", _factory(shared_memory=True, compression="lz4")))

@@ -507,6 +507,7 @@ AGAIN = SCRIPT.replace("FACTOR", "2") + textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_one_folder_is_shared_in_a_process_and_not_between_two(tmp_path: Path) -> None:
     script = tmp_path / "again.py"
     script.write_text(AGAIN.partition("result =")[0] + AGAIN[AGAIN.index("import subprocess") :])

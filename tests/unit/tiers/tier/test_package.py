@@ -20,7 +20,7 @@ def test_every_name_can_be_imported() -> None:
 
 def test_importing_loads_neither_torch_nor_ray_nor_matplotlib() -> None:
     code = (
-        "import sys, memory\n"
+        "import sys, memory, memories.core.hot_memory, memories.core.warm_memory\n"
         "import memories.tiers.hot_memory, memories.tiers.warm_memory, memories.tiers.analytics\n"
         "found = {'torch', 'ray', 'matplotlib', 'pandas'} & set(sys.modules)\n"
         "assert not found, found"

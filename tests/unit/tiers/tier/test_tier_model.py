@@ -125,5 +125,5 @@ def _size(value: bytes) -> int:
     return scratch.used_bytes
 
 
-TierAgainstDict.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TierAgainstDict.TestCase.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
 TestTierAgainstDict = TierAgainstDict.TestCase

@@ -250,7 +250,7 @@ def _read_in_child(handle: SharedHandle, queue: Any) -> None:
     queue.put((float(value["x"].sum()), value["x"].flags.writeable, value["name"]))
 
 
-@pytest.mark.parametrize("compression", ["none", "lz4"])
+@pytest.mark.parametrize("compression", ["none", pytest.param("lz4", marks=pytest.mark.slow)])
 def test_another_process_opens_a_value_in_place(compression: str) -> None:
     x = np.arange(300_000, dtype=np.float64)
     context = multiprocessing.get_context("spawn")
@@ -333,6 +333,7 @@ def test_a_segment_name_is_not_a_path() -> None:
         Segment.attach("../../etc/passwd")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", ["return", "os.kill(os.getpid(), 9)"])
 def test_segments_do_not_outlive_their_process(end: str, tmp_path: Path) -> None:
     script = (
