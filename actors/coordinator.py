@@ -98,13 +98,9 @@ class Coordinator:
         request = event.request
         if request in self._answered:
             return self._answered[request]
-        reply = await self._ask_core(event)
         if isinstance(event, ev.StoreMany):
-            for _ in range(ROOM_TRIES):
-                if not _is_full(reply) or not await self._make_room(event):
-                    break
-                self._answered.pop(request, None)
-                reply = await self._ask_core(event)
+            await self._make_room(event)
+        reply = await self._ask_core(event)
         self._note_use(event, reply)
         return reply
 
@@ -117,11 +113,22 @@ class Coordinator:
             self._feed(event)
         return await asyncio.shield(future)
 
-    async def _make_room(self, event: ev.StoreMany) -> bool:
-        """Backpressure: let something sink before the store is tried again; whether anything did."""
-        options = event.options
-        plan = self._migrator.make_room(options.tier or "warm", options.node, sum(event.sizes))
-        return plan is not None and await self._move(plan)
+    async def _make_room(self, event: ev.StoreMany) -> None:
+        """Backpressure: a store that would find no room waits until something has sunk.
+
+        Before the core hears of the request, because a request that has failed stays failed.
+        """
+        await asyncio.shield(self._started)
+        options, nbytes = event.options, sum(event.sizes)
+        placement = self._core.placement
+        for _ in range(ROOM_TRIES):
+            if self._core.phase is not Phase.SERVING:
+                return
+            if placement.enough(options, placement.choose(options, nbytes)):
+                return
+            plan = self._migrator.make_room(options.tier or "warm", options.node, nbytes)
+            if plan is None or not await self._move(plan):
+                return
 
     async def _move(self, plan: Plan) -> bool:
         request = RequestId(f"migrator/{self._owner}", next(self._numbers))
@@ -322,7 +329,3 @@ class Coordinator:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
-
-
-def _is_full(reply: cmd.Reply) -> bool:
-    return reply.outcomes is not None and Outcome.FULL in reply.outcomes

@@ -149,10 +149,14 @@ class MemoryManager:
         end: int | None = None,
         rows: Sequence[int] | None = None,
         copy: bool = False,
+        max_staleness_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Any:
         """The value of a key, or some of its rows. Arrays are read-only views of shared memory where that
         is possible; ``copy=True`` makes them the caller's own.
+
+        With `max_staleness_s` a small value may come from this process's own memory, if it was current at
+        most so long ago; what this process itself wrote is always seen.
 
         Raises `KeyNotFound` (a KeyError), `ValueLost` where every copy is gone, `DeadlineExceeded`.
         """
@@ -165,6 +169,8 @@ class MemoryManager:
             if partial or rows is not None or start is not None or end is not None
             else None
         )
+        if max_staleness_s is not None and part is None:
+            return self._client.retrieve_recent(key, max_staleness_s, copy=copy, timeout_s=timeout_s)
         return self._client.retrieve(key, part=part, copy=copy, timeout_s=timeout_s)
 
     def retrieve_many(self, keys: Iterable[str], *, timeout_s: float | None = None) -> dict[str, Any]:

@@ -8,8 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import CorruptData
 from .checkpoint import Arrays, BufferState, CheckpointReader, CheckpointWriter, require, scoped
 from .schema import Schema
@@ -125,8 +123,6 @@ def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
     )
     if not buffer._built:
         buffer._build(schema)
-    for snapshot in buffer._snapshots:  # a checkpoint that is being written is of the old rows
-        snapshot.before_overwrite(np.arange(buffer._slots.capacity))
     buffer._slots.import_state(values["slots"], scoped("slots", arrays))
     live = buffer._slots.live()
     rows = scoped("rows", arrays)

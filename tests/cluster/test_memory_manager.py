@@ -222,3 +222,19 @@ def test_a_snapshot_brings_everything_back(memory: MemoryManager) -> None:
     assert memory.query({"i": 5}) == ["snap/5"]
     for key, value in values.items():
         assert np.array_equal(memory.retrieve(key), value)
+
+
+def test_a_reader_may_accept_a_bounded_staleness(memory: MemoryManager, cluster: Cluster) -> None:
+    memory.store("stale", np.arange(8))
+    assert memory.retrieve("stale", max_staleness_s=60)[7] == 7
+    with_other = cluster.memory()
+    with_other.store("stale", np.arange(8) + 100)
+    assert memory.retrieve("stale", max_staleness_s=60)[7] == 7
+    assert memory.retrieve("stale", max_staleness_s=0)[7] == 107
+    assert memory.retrieve("stale")[7] == 107
+    memory.store("stale", np.arange(8) + 200)
+    assert memory.retrieve("stale", max_staleness_s=60)[7] == 207
+    memory.delete("stale")
+    with pytest.raises(KeyNotFound):
+        memory.retrieve("stale", max_staleness_s=60)
+    with_other.close()

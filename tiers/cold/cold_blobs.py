@@ -8,7 +8,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from ...errors import Closed, CorruptData, KeyNotFound
 from ..blobs import Blob, BlobStore
@@ -192,31 +191,24 @@ class ColdBlobs(BlobStore):
         if not made:
             return
         with disk_errors("writing to the cold store"):
-            named = self._name_files(made, frames)
+            self._name_files(made, frames)
             sync = any(change.kind is not Kind.FILE for change in made)
-            try:
-                placed = self._log.append(frames, [change.payload for change in made], sync=sync)
-            except BaseException:
-                # Without this the files would be found at the next start, though storing them failed.
-                for path in named:
-                    path.unlink(missing_ok=True)
-                raise
+            placed = self._log.append(frames, [change.payload for change in made], sync=sync)
         self._apply(made, placed, self._log.active)
         if compaction.worth_compacting(self._log):
             with suppress(OSError), disk_errors("compacting the cold store"):
                 self._compact(until=lambda: not compaction.worth_compacting(self._log))
 
-    def _name_files(self, made: list[Change], frames: list[Frame]) -> list[Path]:
-        named = []
+    def _name_files(self, made: list[Change], frames: list[Frame]) -> None:
+        named = False
         for change, frame in zip(made, frames, strict=True):
             if change.temporary is not None:
                 name = FileName(key_digest(change.key), frame.generation, self._container.suffix)
                 os.rename(change.temporary, self._folder.values / str(name))
                 change.temporary = None
-                named.append(self._folder.values / str(name))
+                named = True
         if named:
             sync_folder(self._folder.values)
-        return named
 
     def _apply(self, made: list[Change], placed: list[Frame], segment: Segment) -> None:
         for change, frame in zip(made, placed, strict=True):

@@ -1,0 +1,113 @@
+"""`Connection`: what one process needs to talk to one cluster: request numbers, handles, deadlines."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import uuid
+from typing import Any
+
+import ray
+
+from ..errors import Closed
+from .calls import ATTEMPT_S, Deadline, get, persist
+from .core import commands as cmd
+from .core import events as ev
+from .core.model import MemberId, MemberInfo, RequestId
+from .names import coordinator_name
+
+DEFAULT_TIMEOUT_S = 60.0
+
+
+class Connection:
+    """Every request is numbered, and repeated with its number until it is answered, so that a repetition
+    changes nothing. Thread-safe. Not for use in a forked child: that raises `Closed`."""
+
+    def __init__(self, cluster: str, namespace: str, *, timeout_s: float = DEFAULT_TIMEOUT_S) -> None:
+        self.cluster = cluster
+        self.namespace = namespace
+        self.timeout_s = timeout_s
+        self.node = ray.get_runtime_context().get_node_id()
+        self._name = uuid.uuid4().hex
+        self._numbers = itertools.count(1)
+        self._pid = os.getpid()
+        self._closed = False
+        self._lock = threading.Lock()
+        self._coordinator: Any = None
+        self._tier_actors: dict[MemberId, Any] = {}
+
+    def ask(self, event: ev.ClientEvent, what: str, timeout_s: float | None) -> cmd.Reply:
+        """The answer to a request, which is repeated until it is answered or out of time."""
+        self.check_usable()
+        deadline = Deadline.after(self.timeout_or_default(timeout_s), what)
+
+        def attempt(attempt_s: float) -> cmd.Reply:
+            reply: cmd.Reply = get(self.coordinator().ask.remote(event), attempt_s)
+            return reply
+
+        reply: cmd.Reply = persist(attempt, deadline, self.forget_coordinator)
+        return reply
+
+    def tell(self, event: ev.Event) -> None:
+        """Best effort: what is told here is found out again if it is lost."""
+        self.coordinator().tell.remote(event)
+
+    def next_request(self) -> RequestId:
+        """The id of a new request."""
+        return RequestId(self._name, next(self._numbers))
+
+    def timeout_or_default(self, timeout_s: float | None) -> float:
+        """The timeout of a call."""
+        return self.timeout_s if timeout_s is None else timeout_s
+
+    def coordinator(self) -> Any:
+        """The coordinator's handle."""
+        with self._lock:
+            if self._coordinator is None:
+                self._coordinator = ray.get_actor(coordinator_name(self.cluster), self.namespace)
+            return self._coordinator
+
+    def forget_coordinator(self) -> None:
+        """A call to the coordinator failed: look it up again."""
+        with self._lock:
+            self._coordinator = None
+
+    def tier_actor(self, member: MemberId) -> Any | None:
+        """The handle of a member's actor; None where it has none now."""
+        actor = self._tier_actors.get(member)
+        if actor is None:
+            name = get(self.coordinator().actor_name.remote(member), ATTEMPT_S)
+            if name is None:
+                return None
+            try:
+                actor = ray.get_actor(name, self.namespace)
+            except ValueError:
+                return None
+            self._tier_actors[member] = actor
+        return actor
+
+    def check_usable(self) -> None:
+        """Raise `Closed` after `close` and in a forked child."""
+        if self._closed:
+            raise Closed("this memory is closed")
+        if os.getpid() != self._pid:
+            raise Closed(
+                "this memory belongs to the parent process: Ray does not work across fork; "
+                "connect again in the child, or start it with the 'spawn' method"
+            )
+
+    def forget_tier_actor(self, member: MemberId) -> None:
+        """A call to this member failed: look it up again."""
+        self._tier_actors.pop(member, None)
+
+    def members(self, deadline: Deadline) -> tuple[MemberInfo, ...]:
+        """The members that can be read and written now."""
+        found: tuple[MemberInfo, ...] = persist(
+            lambda s: get(self.coordinator().members.remote(), s), deadline, self.forget_coordinator
+        )
+        return found
+
+    def close(self) -> None:
+        """Forget the connection. The cluster goes on."""
+        self._closed = True
