@@ -182,22 +182,30 @@ class ScaleResult:
     fired_pairs: int
 
 
+def filled(size: int) -> tuple[Any, Callable[[int], Any]]:
+    """A network of ours with that many engrams, all of which have fired, and more data for it."""
+    network, data = new_network(), random_data(3)
+    while network.engrams.memory_length < size:
+        timed_step(network, data(WORKING), kept_alive)
+        if network.timestep % 100 == 0:
+            progress(f"filling: {network.engrams.memory_length:,} of {size:,} engrams")
+    return network, data
+
+
 def measure_scale(sizes: Sizes) -> ScaleResult:
     """Fills a network to `full` engrams, then lets as many die as are born. Best in a fresh process."""
     import torch
 
-    network, data = new_network(), random_data(3)
-    window, fill = 40, []
-    early_s = 0.0
-    while network.engrams.memory_length < sizes.full:
-        fill.append(timed_step(network, data(WORKING), kept_alive))
-        length = network.engrams.memory_length
-        if not early_s and length >= sizes.early:
-            early_s = statistics.median(fill[-window // 2 :])
-        if len(fill) % 100 == 0:
-            progress(f"filling: {length:,} of {sizes.full:,} engrams")
-    full_s = statistics.median(fill[-window:])
+    network, data = filled(sizes.full)
     resident = resident_bytes()
+    # Side by side, step by step: both see the same machine, whatever else it does.
+    smaller, smaller_data = filled(sizes.early)
+    early, full = [], []
+    for _ in range(40):
+        early.append(timed_step(smaller, smaller_data(WORKING), kept_alive))
+        full.append(timed_step(network, data(WORKING), kept_alive))
+    early_s, full_s = statistics.median(early), statistics.median(full)
+    del smaller
 
     generator = torch.Generator().manual_seed(4)
 

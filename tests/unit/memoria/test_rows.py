@@ -64,7 +64,7 @@ def assert_rows_are_independent(seed: int, mode: str, steps: int) -> None:
 
 @pytest.mark.parametrize("mode", ["reference", "paper"])
 def test_four_rows_together_are_four_networks(mode: str) -> None:
-    assert_rows_are_independent(3, mode, steps=60)
+    assert_rows_are_independent(3, mode, steps=40)
 
 
 @pytest.mark.slow
