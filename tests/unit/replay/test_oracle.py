@@ -160,7 +160,7 @@ class NumpyMachine(PrioritizedMachine):
         super().teardown()
 
 
-QUICK = settings(max_examples=25, stateful_step_count=30, deadline=None)
+QUICK = settings(max_examples=15, stateful_step_count=25, deadline=None)
 LONG = settings(max_examples=600, stateful_step_count=60, deadline=None)
 
 

@@ -68,7 +68,7 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("remover", [OldestRemover, NewestRemover, UniformRemover])
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(steps=steps, capacity=st.integers(4, 15))
 def test_every_run_and_no_other(remover: type[Any], steps: list[Any], capacity: int) -> None:
     buffers = [

@@ -46,7 +46,7 @@ def test_the_last_of_repeated_slots_stands(tree_kind: str) -> None:
     assert (tree.total, tree.minimum) == (6.0, 2.0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_compiled_and_numpy_agree_bit_for_bit(data: st.DataObject) -> None:
     capacity = data.draw(st.integers(1, 40))
