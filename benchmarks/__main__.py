@@ -17,7 +17,16 @@ import psutil
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
-NAMES = ("tiers_local", "metadata_query", "policies", "tiers_s3", "replay_local", "replay_sb3", "memoria")
+NAMES = (
+    "imports",
+    "tiers_local",
+    "metadata_query",
+    "policies",
+    "tiers_s3",
+    "replay_local",
+    "replay_sb3",
+    "memoria",
+)
 
 
 def machine() -> str:
