@@ -173,6 +173,19 @@ class CoordinatorCore:
             return None
         return self.placement.witnesses(nodes)[: max(0, wanted - len(nodes))]
 
+    def is_doubtful(self, entry: Entry) -> bool:
+        """Whether something newer than this recovered value may be on a disk that is away.
+
+        Whoever was a member when the newer value was acknowledged has no older one any more. So that
+        can only be where all copies are on disks that have been away themselves.
+        """
+        return (
+            bool(self.membership.unverified)
+            and entry.version.epoch < self.membership.epoch
+            and any(held is None for held in self.dark.values())
+            and self.membership.unverified.issuperset(entry.holders)
+        )
+
     def make_safe(self, key: str, entry: Entry) -> bool:
         """Whether the value has the copies it asks for, and nothing older can come back.
 
@@ -180,7 +193,11 @@ class CoordinatorCore:
         """
         if entry.kind is not Kind.VALUE:
             return True
-        if key in self.undecided or not self.placement.enough(entry, entry.holders):
+        if (
+            key in self.undecided
+            or self.is_doubtful(entry)
+            or not self.placement.enough(entry, entry.holders)
+        ):
             self.transfers.check((key,))
             return False
         if self.may_be_away((key,)):
@@ -491,11 +508,23 @@ class CoordinatorCore:
         while self._failed and next(iter(self._failed.values()))[0] < limit_s:
             del self._failed[next(iter(self._failed))]
         if self.phase is Phase.SERVING:
+            self._verify()
             self.tombstones.purge()
             expired = self.expiries.due()
             if expired is not None:
                 self._serve(expired)
             self.transfers.check_starving()
+
+    def _verify(self) -> None:
+        """All disks are heard, and what was outdated on some has been removed: they are as good as any."""
+        unverified = self.membership.unverified - self.membership.verified
+        if not unverified or self.dark or not unverified.issubset(self.placement.ready):
+            return
+        for members in self.uncertain.values():
+            unverified.difference_update(members)
+        if unverified:
+            self.membership.verified |= unverified
+            self.membership.propose_changes()
 
 
 class _InventoryOwner:

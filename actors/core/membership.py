@@ -13,7 +13,7 @@ the old one can no longer have got an acknowledgement from that member.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from .commands import CheckView, Command, PersistView, Stop
@@ -52,6 +52,9 @@ class Membership:
         self.live: dict[MemberId, MemberInfo] = {}
         self.away: set[MemberId] = set()
         self.gone: set[MemberId] = set()
+        self.unverified: set[MemberId] = set()
+        self.verified: set[MemberId] = set()
+        """Members that need not be called unverified any more, from the next view on."""
         self.losing: dict[MemberId, int] = {}
         """Lives that are to leave the view: nothing new is trusted to them."""
         self.fenced: set[MemberId] = set()
@@ -77,6 +80,7 @@ class Membership:
         self.view = view or View(0, 0, "")
         self.live = {info.member: info for info in self.view.members}
         self.away, self.gone = set(self.view.away), set(self.view.gone)
+        self.unverified = set(self.view.unverified)
         for info in members:
             self.join(info)
         highest = max([self.view.epoch, *(info.highest_epoch for info in self._joining.values())])
@@ -118,9 +122,9 @@ class Membership:
         """Propose the next view, where something has changed and no proposal is under way."""
         if self._proposed is not None or self.phase not in (Phase.REBUILDING, Phase.SERVING):
             return
-        members, away, gone = self._next()
-        if (members, away, gone) != (self.view.members, self.view.away, self.view.gone):
-            self._propose(View(self.view.number + 1, self.epoch, self.owner, members, away, gone))
+        view = View(self.view.number + 1, self.epoch, self.owner, *self._next())
+        if replace(view, number=self.view.number, owner=self.view.owner) != self.view:
+            self._propose(view)
 
     def persisted(self, number: int, asked_s: float) -> Change | None:
         """The proposal stands. Returns what changed with it; None where it was not the current one."""
@@ -136,6 +140,8 @@ class Membership:
         change.entered = [info for member, info in after.items() if before.get(member) != info]
         self.view, self.live = view, after
         self.away, self.gone = set(view.away), set(view.gone)
+        self.unverified = set(view.unverified)
+        self.verified -= {info.member for info in change.entered}
         for info in change.left:
             self.fenced.discard(info.member)
         for member, info in after.items():
@@ -216,9 +222,12 @@ class Membership:
         self._proposed_s = self._clock()
         self._emit(PersistView(view))
 
-    def _next(self) -> tuple[tuple[MemberInfo, ...], tuple[MemberId, ...], tuple[MemberId, ...]]:
-        """The members, the away and the gone, after the changes that may be made now."""
+    def _next(
+        self,
+    ) -> tuple[tuple[MemberInfo, ...], tuple[MemberId, ...], tuple[MemberId, ...], tuple[MemberId, ...]]:
+        """The members, the away, the gone and the unverified, after the changes that may be made now."""
         members, away, gone = dict(self.live), set(self.away), set(self.gone)
+        unverified = self.unverified - self.verified
         claiming = self.phase is Phase.CLAIMING
         for member, incarnation in self.losing.items():
             present = members.get(member)
@@ -237,5 +246,8 @@ class Membership:
             if member not in members and member not in gone:
                 members[member] = info
                 away.discard(member)
+                if info.durable and info.highest_epoch and self.view.epoch:
+                    unverified.add(member)
         ordered = tuple(members[member] for member in sorted(members))
-        return ordered, tuple(sorted(away)), tuple(sorted(gone))
+        unverified &= members.keys()
+        return ordered, tuple(sorted(away)), tuple(sorted(gone)), tuple(sorted(unverified))

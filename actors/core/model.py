@@ -97,7 +97,8 @@ class View:
 
     `away` are durable members that are down and whose disk may come back. `gone` are those that the
     operator gave up: their disk is quarantined on return. `owner` names the coordinator process that
-    wrote the entry.
+    wrote the entry. `unverified` are members whose disk was away: what it holds may have been outdone
+    meanwhile, by something that is on disks that are away now, and is not trusted until all are heard.
     """
 
     number: int
@@ -106,6 +107,7 @@ class View:
     members: tuple[MemberInfo, ...] = ()
     away: tuple[MemberId, ...] = ()
     gone: tuple[MemberId, ...] = ()
+    unverified: tuple[MemberId, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

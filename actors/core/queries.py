@@ -47,7 +47,7 @@ class Queries:
             return Located(self._absent(key, entry))
         if entry.expires_s is not None and core.wall_clock() >= entry.expires_s:
             return Located(Outcome.MISSING, entry.version)
-        if core.undecided and key in core.undecided:
+        if (core.undecided and key in core.undecided) or (core.dark and core.is_doubtful(entry)):
             return Located(Outcome.UNAVAILABLE, entry.version)
         ready = core.placement.ready
         holders = entry.holders
@@ -75,7 +75,11 @@ class Queries:
                 # What this coordinator did itself it knows; the rest may have been outdone over there.
                 if entry is None or entry.version.epoch < core.membership.epoch:
                     return Outcome.UNAVAILABLE
-            elif entry is not None and entry.kind is Kind.SUPERSEDED and held.get(key) == entry.version:
+            elif key in held and (
+                entry is None
+                or held[key] > entry.version
+                or (held[key] == entry.version and entry.kind is Kind.SUPERSEDED)
+            ):
                 return Outcome.UNAVAILABLE
         if entry is not None and entry.kind is Kind.SUPERSEDED:
             return Outcome.LOST

@@ -78,7 +78,10 @@ class Rebuild:
             # about a newer value, because stores let tombstones be.
             doubtful = entry.kind is Kind.VALUE and not entry.marks and last.kind is Kind.VALUE
             if doubtful and not core.placement.enough(entry, entry.holders):
+                # (The proof is worth nothing where the disk was away when the newer one came.)
                 fallback = [r for r in registers if r.entry.version == last.version and r.member in ready]
+                if core.membership.unverified.issuperset(r.member for r in fallback):
+                    fallback = []
             if fallback:
                 core.undecided[key] = fallback
             for register in registers:
@@ -137,10 +140,16 @@ class Rebuild:
         if older is not None and entry.kind is Kind.VALUE and entry.version == older[0].entry.version:
             older.append(register)
             return
-        if known is None or (known.version < entry.version and known.kind is not Kind.VALUE):
-            marks = () if known is None else known.marks
+        if known is None or (
+            known.version < entry.version and (known.kind is not Kind.VALUE or self._is_outdone(known))
+        ):
+            marks: tuple[MemberId, ...] = ()
             if known is not None:
+                marks = known.marks
                 entry.clients = united(entry.clients, known.clients)
+                for holder in known.holders:
+                    if holder != member:
+                        core.transfers.remove(holder, [(key, known.version)])
             entry.changed_s = core.clock()
             core.expiries.add(key, entry.expires_s)
             if entry.kind is Kind.VALUE:
@@ -156,6 +165,11 @@ class Rebuild:
         else:
             # Older than what we know; or newer than a value that is alive, and so never acknowledged.
             core.transfers.remove(member, [(key, entry.version)])
+
+    def _is_outdone(self, known: Entry) -> bool:
+        """Whether a recovered value says nothing about newer ones: its disks have been away themselves."""
+        membership = self._core.membership
+        return known.version.epoch < membership.epoch and membership.unverified.issuperset(known.holders)
 
     def _same(self, key: str, known: Entry, entry: Entry, member: MemberId) -> None:
         catalog = self._core.catalog

@@ -258,6 +258,9 @@ class Transfers:
         if key in core.busy:
             core.recheck.add(key)
             return None
+        if core.dark and core.is_doubtful(entry):
+            self.starving.add(key)
+            return None
         placement = core.placement
         holders = [member for member in entry.holders if member in placement.ready]
         if not holders:

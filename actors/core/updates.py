@@ -35,7 +35,12 @@ class UpdateRequest:
         client, sequence = self.request
         for key in self.keys:
             entry = core.catalog.entries.get(key)
-            if entry is None or entry.kind is not Kind.VALUE or key in core.undecided:
+            if (
+                entry is None
+                or entry.kind is not Kind.VALUE
+                or key in core.undecided
+                or core.is_doubtful(entry)
+            ):
                 self.outcomes[key] = core.queries.absence(key)
             elif entry.seen(client) >= sequence:
                 self.outcomes[key] = Outcome.OK

@@ -61,6 +61,8 @@ class Network:
         """Nodes that only reach themselves."""
         self.loss = 0.01
         self.repeats = 0.03
+        self.quick = 0.97
+        """The share of messages that take no more than two milliseconds; others take up to half a second."""
         self.lines: list[str] | None = [] if trace else None
         self._events: list[tuple[float, int, Callable[..., None], tuple[Any, ...]]] = []
         self._number = 0
@@ -89,7 +91,7 @@ class Network:
 
     def _delay_s(self) -> float:
         draw = self.random.random()
-        return 0.0002 + 0.002 * draw if draw < 0.97 else draw * 0.5
+        return 0.0002 + 0.002 * draw if draw < self.quick else draw * 0.5
 
     def _arrive(
         self, node: str, to: Process, receive: Callable[..., None], arguments: tuple[Any, ...]

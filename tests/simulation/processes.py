@@ -145,14 +145,10 @@ class TierProcess(Process):
             else:
                 found.append(slot)
                 values[key] = blob.value
-        self.world.network.send(
-            self.node,
-            to,
-            to.have_fetched,
-            Fetched(action.ticket, tuple(found)),
-            action.command.fence.stamp,
-            values,
-        )
+        network, stamp = self.world.network, action.command.fence.stamp
+        answer = Fetched(action.ticket, tuple(found))
+        delay_s = network.random.choice([0.0, 0.0, 0.05, 0.4])  # large values take their time
+        network.after(delay_s, network.send, self.node, to, to.have_fetched, answer, stamp, values)
 
     def have_fetched(self, event: Fetched, stamp: int, values: dict[str, int]) -> None:
         self.fetched.setdefault(stamp, {}).update(values)

@@ -14,8 +14,6 @@ from .oracle import Operation, Violation
 from .processes import ClientProcess, CoordinatorProcess, TierProcess
 from .world import MakeCore, World
 
-KEYS = [f"k{number}" for number in range(10)]
-
 
 class Failure(AssertionError):
     """A seed that failed, with its trace."""
@@ -24,13 +22,15 @@ class Failure(AssertionError):
 class Scenario:
     """What clients do and what happens to the cluster, decided by the world's random generator."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, keys: int) -> None:
         self.world = world
+        self.keys = [f"k{number}" for number in range(keys)]
         self.random: random.Random = world.network.random
         self.sent: list[StoreMany | DeleteMany] = []
         self.open = 0
         world.destructive = self.random.random() < 0.2
         world.media_fail = 0.01 if self.random.random() < 0.3 else 0.0
+        world.network.quick = self.random.choice([0.97, 0.97, 0.7])
         faults = self.random.choice([0.0, 0.1, 0.25])
         self._weights = [1.0, faults]
 
@@ -49,7 +49,8 @@ class Scenario:
         act()
 
     def _keys(self) -> tuple[str, ...]:
-        return tuple(self.random.sample(KEYS, self.random.choice([1, 1, 1, 2, 4])))
+        number = self.random.choice([1, 1, 1, 2, 4])
+        return tuple(self.random.sample(self.keys, min(number, len(self.keys))))
 
     def _store(self) -> None:
         world, draw = self.world, self.random
@@ -278,18 +279,20 @@ class Scenario:
             raise Violation(f"{self.open} requests are still without an answer")
         world.oracle.check_at_rest()
         for client in world.clients.values():
-            answered = self._read(client, tuple(KEYS))
+            answered = self._read(client, tuple(self.keys))
             world.network.run(5.0)
             if not answered:
                 raise Violation("a read was not answered though nothing is broken")
 
 
-def run_seed(seed: int, events: int, make_core: MakeCore = CoordinatorCore, trace: bool = False) -> World:
-    """Run one history; a violation is raised with the trace that led to it."""
+def run_seed(
+    seed: int, events: int, make_core: MakeCore = CoordinatorCore, trace: bool = False, keys: int = 10
+) -> World:
+    """Run one history; a violation is raised with the trace that led to it. Few keys: more conflicts."""
     world = World(seed, make_core=make_core, trace=trace)
     step = 0
     try:
-        scenario = Scenario(world)
+        scenario = Scenario(world, keys)
         world.network.run(0.5)
         for step in range(1, events + 1):
             scenario.step()
@@ -302,7 +305,7 @@ def run_seed(seed: int, events: int, make_core: MakeCore = CoordinatorCore, trac
             lines = "\n".join((world.network.lines or [])[-3000:])
             raise Failure(f"seed {seed}, event {step}: {error}\n{lines}") from error
         try:
-            run_seed(seed, events, make_core, trace=True)
+            run_seed(seed, events, make_core, trace=True, keys=keys)
         except Failure as failure:
             raise failure from error
         raise Failure(f"seed {seed} failed once and not when it was repeated: {error}") from error
