@@ -14,6 +14,7 @@ from ..errors import InvalidValue
 from .coerce import coerce
 from .frames import ImageStorage
 from .handles import Slots
+from .pace import Pace
 from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
 from .schema import Schema
 from .wide import gather_wide
@@ -71,6 +72,7 @@ class ColumnStore:
         ]
         self._batch_plan: list[tuple[np.dtype[Any], tuple[int, ...]]] = []
         self._batch_rows = -1
+        self._pace = Pace()
         names = schema.names
         self._pick: Callable[[Mapping[str, Any]], tuple[Any, ...]] = (
             itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],)
@@ -132,7 +134,7 @@ class ColumnStore:
         found: Columns = {} if self.packed is None else self.packed.gather(slots)
         for name, column in self.wide.items():
             frames = not isinstance(column, np.ndarray)
-            found[name] = column.take(slots) if frames else gather_wide(column, slots)
+            found[name] = column.take(slots) if frames else gather_wide(column, slots, self._pace)
         return {name: found[name] for name in self.views}
 
     def widen(self, schema: Schema, live: Slots) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import time
 from collections import deque
 from typing import Any
 
@@ -11,24 +12,39 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .handles import Slots
+from .pace import Pace
 
 PARALLEL_BYTES = 2 << 20  # below this, starting a thread costs more than it saves
 _CHUNK_BYTES = 512 << 10
 _MAX_THREADS = 4
 
 
-def gather_wide(column: NDArray[Any], slots: Slots) -> NDArray[Any]:
+def gather_wide(column: NDArray[Any], slots: Slots, pace: Pace | None = None) -> NDArray[Any]:
     """``column[slots]`` as a fresh array.
 
     Copies of several megabytes are cut into chunks that this thread and short-lived helpers take from one
     list (NumPy lets go of the GIL while it copies). On busy cores a helper may start late or never: then
-    this thread has done the work meanwhile, and waits at most for a chunk that a helper has begun.
-    A standing pool would not survive a fork.
+    this thread has done the work meanwhile, and waits at most for a chunk that a helper has begun; and
+    ``pace``, if given, learns that helpers do not pay there. A standing pool would not survive a fork.
     """
     out = np.empty((slots.size, *column.shape[1:]), column.dtype)
-    helpers = min(_usable_cores(), _MAX_THREADS) - 1 if out.nbytes >= PARALLEL_BYTES else 0
-    if helpers < 1:
+    if out.nbytes < PARALLEL_BYTES or _usable_cores() < 2:
         return column.take(slots, axis=0, out=out, mode="clip")
+    if pace is None:
+        _copy_with_helpers(column, slots, out)
+        return out
+    helped = pace.wants_help()
+    started = time.perf_counter()
+    if helped:
+        _copy_with_helpers(column, slots, out)
+    else:
+        column.take(slots, axis=0, out=out, mode="clip")
+    pace.record(helped, out.nbytes, time.perf_counter() - started)
+    return out
+
+
+def _copy_with_helpers(column: NDArray[Any], slots: Slots, out: NDArray[Any]) -> None:
+    helpers = min(_usable_cores(), _MAX_THREADS) - 1
     rows = max(1, _CHUNK_BYTES * slots.size // out.nbytes)
     todo = deque(range(0, slots.size, rows))
 
@@ -59,7 +75,6 @@ def gather_wide(column: NDArray[Any], slots: Slots) -> NDArray[Any]:
     for lock in locks:
         with lock:
             pass
-    return out
 
 
 def _usable_cores() -> int:
