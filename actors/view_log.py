@@ -72,5 +72,5 @@ def _unpack(stored: bytes) -> View:
     if fields.pop("format") != FORMAT:
         raise CorruptData("the membership log was written by another version of Memories; update this one")
     members = tuple(MemberInfo(**member) for member in fields.pop("members"))
-    away, gone = (tuple(fields.pop(name)) for name in ("away", "gone"))
-    return View(members=members, away=away, gone=gone, **fields)
+    away, gone, unverified = (tuple(fields.pop(name, ())) for name in ("away", "gone", "unverified"))
+    return View(members=members, away=away, gone=gone, unverified=unverified, **fields)
