@@ -8,6 +8,7 @@ only Azurite may be absent, where there is no Node.js: see `azurite_missing`.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import os
 import platform
@@ -94,6 +95,7 @@ class ServerProcess:
                 cwd=self.folder,
                 env={**os.environ, **self.environment()},
                 start_new_session=True,
+                preexec_fn=_die_with_parent if sys.platform == "linux" else None,
             )
         deadline = time.monotonic() + timeout_s
         while not self.ready():
@@ -148,6 +150,12 @@ class ServerProcess:
         self.stop()
 
 
+def _die_with_parent() -> None:
+    """In the child: be killed when the process that started it dies, however that happens."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def _answers(url: str, statuses: set[int]) -> bool:
     try:
         with urllib.request.urlopen(url, timeout=2) as answer:
@@ -175,6 +183,11 @@ class SeaweedFS(ServerProcess):
     @property
     def port(self) -> int:
         return self._ports["s3"]
+
+    @property
+    def filer_port(self) -> int:
+        """The server's own way in: objects are files below /buckets there, and quicker to make."""
+        return self._ports["filer"]
 
     @property
     def endpoint(self) -> str:
