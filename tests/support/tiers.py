@@ -23,8 +23,8 @@ class TierCase:
     """One tier in one configuration.
 
     `open` gives a context manager that yields the tier and closes it. `durable`: opening the same folder
-    again finds the values. `lossless`: bytes used are those of the values, so tests may count them.
-    `slow`: not in the fast run.
+    again finds the values. `exact_bytes`: what is used is what the values are, within a percent.
+    `evicts`: it takes ``on_full="evict"``. `slow`: not in the fast run.
     """
 
     name: str
