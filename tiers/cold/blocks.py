@@ -160,7 +160,9 @@ def verify_blocks(whole: memoryview, table: Table, blocks: npt.NDArray[np.int64]
 
 
 def gather(whole: memoryview, ranges: Ranges) -> memoryview:
-    """The bytes of the ranges, joined."""
+    """The bytes of the ranges, joined; a view where they are one."""
+    if len(ranges) == 1:
+        return whole[int(ranges[0, 0]) : int(ranges[0, 1])]
     lengths = ranges[:, 1] - ranges[:, 0]
     if len(ranges) > 4 and (width := int(lengths[0])) and bool((lengths == width).all()):
         usable = whole.nbytes // width * width

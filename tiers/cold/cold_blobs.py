@@ -8,6 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from ...errors import Closed, CorruptData, KeyNotFound
 from ..blobs import Blob, BlobStore
@@ -167,48 +168,59 @@ class ColdBlobs(BlobStore):
     def _write(self, changes: list[Change]) -> None:
         """Make a group of changes durable and visible. Under the write lock."""
         self._check_usable()
-        staged: dict[str, Entry | None] = {}
+        # Of keys that occur in this group already: where their buffers are, None where they are gone.
+        staged: dict[str, int | None] = {}
         frames: list[Frame] = []
         made: list[Change] = []
         for change in changes:
-            entry = staged[change.key] if change.key in staged else self._index.entries.get(change.key)
-            known = entry is not None or (
-                bool(self._damaged_digests) and key_digest(change.key) in self._damaged_digests
-            )
-            if not known and change.kind in (Kind.UPDATE, Kind.DELETE):
+            target = staged[change.key] if change.key in staged else self._target(change.key)
+            if target is None and change.kind is Kind.UPDATE:
                 continue
-            if entry is None and change.kind is Kind.UPDATE:
+            if target is None and change.kind is Kind.DELETE and not self._is_damaged(change.key):
                 continue
             assert change.description is not None
-            target = entry.content_generation if entry is not None else 0
             packed = change.description.pack()
             payload_bytes = sum(view.nbytes for view in change.payload)
             generation = next(self._generations)
-            frames.append(Frame(change.kind, generation, target, 0, 0, packed, payload_bytes))
+            frames.append(Frame(change.kind, generation, target or 0, 0, 0, packed, payload_bytes))
             made.append(change)
-            # Enough of an entry for the changes that follow in the same group.
-            staged[change.key] = None if change.kind is Kind.DELETE else _sketch(change, generation, entry)
+            if change.kind is not Kind.UPDATE:
+                staged[change.key] = None if change.kind is Kind.DELETE else generation
         if not made:
             return
         with disk_errors("writing to the cold store"):
-            self._name_files(made, frames)
+            named = self._name_files(made, frames)
             sync = any(change.kind is not Kind.FILE for change in made)
-            placed = self._log.append(frames, [change.payload for change in made], sync=sync)
+            try:
+                placed = self._log.append(frames, [change.payload for change in made], sync=sync)
+            except BaseException:
+                # Without this the files would be found at the next start, though storing them failed.
+                for path in named:
+                    path.unlink(missing_ok=True)
+                raise
         self._apply(made, placed, self._log.active)
         if compaction.worth_compacting(self._log):
             with suppress(OSError), disk_errors("compacting the cold store"):
                 self._compact(until=lambda: not compaction.worth_compacting(self._log))
 
-    def _name_files(self, made: list[Change], frames: list[Frame]) -> None:
-        named = False
+    def _target(self, key: str) -> int | None:
+        entry = self._index.entries.get(key)
+        return None if entry is None else entry.content_generation
+
+    def _is_damaged(self, key: str) -> bool:
+        return bool(self._damaged_digests) and key_digest(key) in self._damaged_digests
+
+    def _name_files(self, made: list[Change], frames: list[Frame]) -> list[Path]:
+        named = []
         for change, frame in zip(made, frames, strict=True):
             if change.temporary is not None:
                 name = FileName(key_digest(change.key), frame.generation, self._container.suffix)
                 os.rename(change.temporary, self._folder.values / str(name))
                 change.temporary = None
-                named = True
+                named.append(self._folder.values / str(name))
         if named:
             sync_folder(self._folder.values)
+        return named
 
     def _apply(self, made: list[Change], placed: list[Frame], segment: Segment) -> None:
         for change, frame in zip(made, placed, strict=True):
@@ -373,9 +385,3 @@ class ColdBlobs(BlobStore):
             raise Closed(f"the cold store in {self.path} is closed")
         if os.getpid() != self._process:
             raise Closed("the cold store belongs to the parent process: open one after forking")
-
-
-def _sketch(change: Change, generation: int, entry: Entry | None) -> Entry:
-    kept = change.kind is Kind.UPDATE and entry is not None
-    content_generation = entry.content_generation if kept and entry is not None else generation
-    return Entry(change.key, generation, FileName("", 0, ""), content_generation, 0, None, None, None)

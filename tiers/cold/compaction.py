@@ -79,7 +79,8 @@ def _live_copy(frame: Frame, victim: Segment, index: Index) -> Frame | None:
         return frame if is_newest else None
     is_content = entry.content.segment is victim and entry.content.offset == frame.payload_offset
     if not is_content:
-        return frame if is_newest else None
+        # An update of buffers in the same segment goes into the copy of these.
+        return frame if is_newest and entry.content.segment is not victim else None
     # Buffers and the newest record come together again.
     merged = Description(description.key, entry.record().pack(), *description[2:])
     return frame._replace(kind=Kind.PUT, generation=entry.generation, packed=merged.pack())
