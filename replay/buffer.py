@@ -106,6 +106,7 @@ class ReplayBuffer:
         self._capacity_bytes = None if capacity_bytes is None else int(capacity_bytes)
         self._sampler = UniformSampler() if sampler is None else sampler
         self._remover = OldestRemover() if remover is None else remover
+        self._uses_priorities = self._sampler.uses_priorities or self._remover.uses_priorities
         if max_times_sampled is not None and not self._sampler.draws_single_rows:
             raise InvalidValue(
                 f"max_times_sampled counts single rows; {type(self._sampler).__name__} draws runs."
@@ -141,7 +142,7 @@ class ReplayBuffer:
 
     def _build(self, schema: Schema) -> None:
         """Allocate everything, now that the schema is known."""
-        uses_priorities = self._sampler.uses_priorities or self._remover.uses_priorities
+        uses_priorities = self._uses_priorities
         capacity = self._capacity
         if self._capacity_bytes is not None:
             row_nbytes = (
@@ -185,10 +186,10 @@ class ReplayBuffer:
         drawn soon. Only buffers with priorities take one.
         """
         with self._lock:
+            given = None if priority is None else self._check_given([priority], 1)
             if not self._built:
                 self._build(Schema.from_example(row))
             values = self._columns.check_row(row)
-            given = None if priority is None else self._check_given([priority], 1)
             if self._may_hold_inserts:
                 self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
             table = self._slots
@@ -219,7 +220,11 @@ class ReplayBuffer:
         """
         with self._lock:
             if not self._built:
-                self._build(Schema.from_batch(batch))
+                schema = Schema.from_batch(batch)
+                _, count = ColumnStore(schema, 1).check_batch(batch)  # a bad batch must not fix the schema
+                if priorities is not None:
+                    self._check_given(priorities, count)
+                self._build(schema)
             columns, count = self._columns.check_batch(batch)
             given = None if priorities is None else self._check_given(priorities, count)
             if count == 0:
@@ -404,7 +409,7 @@ class ReplayBuffer:
 
     def _check_given(self, priorities: Any, count: int) -> Priorities:
         """Priorities that come with new rows."""
-        if self._priorities is None:
+        if not self._uses_priorities:
             raise InvalidValue(_NO_PRIORITIES)
         return check_priorities(priorities, count)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..errors import CorruptData
 from .checkpoint import Arrays, BufferState, CheckpointReader, CheckpointWriter, require, scoped
 from .schema import Schema
@@ -123,6 +125,8 @@ def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
     )
     if not buffer._built:
         buffer._build(schema)
+    for snapshot in buffer._snapshots:  # a checkpoint that is being written is of the old rows
+        snapshot.before_overwrite(np.arange(buffer._slots.capacity))
     buffer._slots.import_state(values["slots"], scoped("slots", arrays))
     live = buffer._slots.live()
     rows = scoped("rows", arrays)

@@ -22,6 +22,7 @@ from memories.replay import (
     SequenceSampler,
     UniformRemover,
 )
+from memories.replay.checkpoint import CheckpointWriter
 
 MAKERS: dict[str, Callable[[], ReplayBuffer]] = {
     "uniform": lambda: ReplayBuffer(capacity=50, seed=1),
@@ -178,3 +179,27 @@ def test_columns_in_mapped_files(tmp_path: Path) -> None:
     plain = PrioritizedReplayBuffer(capacity=50, alpha=0.7, seed=1)
     assert work(buffer, 1) == work(plain, 1)
     assert sum(path.stat().st_size for path in (tmp_path / "columns").iterdir()) >= 50 * 1500
+
+
+def test_a_restore_during_a_checkpoint_does_not_get_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("memories.replay.persistence._CHUNK_BYTES", 8 << 10)
+    buffer, other = (ReplayBuffer(capacity=40, seed=0) for _ in range(2))
+    buffer.add_batch(block(0, 40))
+    other.add_batch(block(100, 40))
+    state = other.export_state()
+    append = CheckpointWriter.append
+
+    def append_and_replace(writer: CheckpointWriter, name: str, part: np.ndarray) -> None:
+        append(writer, name, part)
+        if name == "rows/n" and buffer.handles().size and buffer.sample(1)["n"][0] < 100:
+            buffer.import_state(state)
+
+    monkeypatch.setattr(CheckpointWriter, "append", append_and_replace)
+    buffer.checkpoint(tmp_path / "file")
+    assert buffer.sample(1)["n"][0] >= 100
+    loaded = ReplayBuffer.load(tmp_path / "file")
+    batch, _ = loaded.read(loaded.handles())
+    assert batch["n"].tolist() == list(range(40))
+    assert (batch["image"] == batch["n"][:, None]).all()

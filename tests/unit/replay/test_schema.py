@@ -11,7 +11,7 @@ import pytest
 from gymnasium import spaces
 
 from memories.errors import InvalidType, InvalidValue
-from memories.replay import ReplayBuffer, Schema
+from memories.replay import PrioritizedReplayBuffer, ReplayBuffer, Schema
 from memories.replay.schema import nest
 
 NESTED = spaces.Dict(
@@ -212,3 +212,18 @@ def test_empty_and_odd_columns() -> None:
     assert row.half.dtype == np.float16
     nothing = {spec.name: np.zeros((0, *spec.shape)) for spec in schema}
     assert buffer.add_batch(nothing).size == 0
+
+
+def test_a_bad_first_batch_does_not_fix_the_schema() -> None:
+    buffer = PrioritizedReplayBuffer(capacity=5, seed=0)
+    for bad in (
+        lambda: buffer.add_batch({"a": [1, 2], "b": [1, 2, 3]}),
+        lambda: buffer.add_batch({"a": [1, 2]}, [1.0, np.nan]),
+        lambda: buffer.add_batch({"a": ["x"]}),
+        lambda: buffer.add(-1.0, a=3),
+    ):
+        with pytest.raises((InvalidValue, InvalidType)):
+            bad()
+        assert buffer.schema is None
+    buffer.add(c=1.0)
+    assert buffer.schema == Schema({"c": "f8"})
