@@ -15,7 +15,7 @@ from .handles import Slots
 from .pace import Pace
 
 PARALLEL_BYTES = 2 << 20  # below this, starting a thread costs more than it saves
-_CHUNK_BYTES = 512 << 10
+_CHUNK_BYTES = 1 << 20
 _MAX_THREADS = 4
 
 
