@@ -28,6 +28,9 @@ _APPLIED = {Outcome.OK, Outcome.MISSING}
 """Outcomes of mutations that leave a trace by which their repetition is known."""
 
 
+_STARVING_A_TICK = 256
+
+
 class LockingRequest(Protocol):
     """A request that has its keys to itself while it runs."""
 
@@ -513,7 +516,7 @@ class CoordinatorCore:
             expired = self.expiries.due()
             if expired is not None:
                 self._serve(expired)
-            self.transfers.check_starving()
+            self.transfers.check_starving(_STARVING_A_TICK)
 
     def _verify(self) -> None:
         """All disks are heard, and what was outdated on some has been removed: they are as good as any."""

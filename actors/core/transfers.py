@@ -10,6 +10,7 @@ or deletes the key clears that member too.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from .commands import Announce, CopyMany, DropMany, MemberCommand
@@ -138,7 +139,7 @@ class Transfers:
         self.copying: dict[str, Transfer] = {}
         """Keys that are being copied."""
         self._leftovers: dict[MemberId, list[tuple[str, Version]]] = {}
-        self.starving: set[str] = set()
+        self.starving: dict[str, None] = {}
         """Keys that want another copy, for which there is no place now."""
 
     def still_current(self, key: str, version: Version) -> bool:
@@ -197,10 +198,12 @@ class Transfers:
         """Look soon whether these keys have the copies that they want."""
         self._queue.update(dict.fromkeys(keys))
 
-    def check_starving(self) -> None:
-        """There may be room now for what found none."""
-        self.check(sorted(self.starving))
-        self.starving.clear()
+    def check_starving(self, most: int | None = None) -> None:
+        """There may be room now for what found none (look at so many of them, the longest waiting first)."""
+        keys = list(islice(self.starving, most))
+        for key in keys:
+            del self.starving[key]
+        self.check(keys)
 
     @property
     def idle(self) -> bool:
@@ -259,7 +262,7 @@ class Transfers:
             core.recheck.add(key)
             return None
         if core.dark and core.is_doubtful(entry):
-            self.starving.add(key)
+            self.starving[key] = None
             return None
         placement = core.placement
         holders = [member for member in entry.holders if member in placement.ready]
@@ -272,7 +275,7 @@ class Transfers:
             targets = placement.choose(options, entry.nbytes, staying, avoid)
             if targets:
                 return holders[0], targets[0]
-            self.starving.add(key)
+            self.starving[key] = None
         if key in core.undecided:
             core.decide(key)
         self._trim(key, staying, holders)
