@@ -29,6 +29,7 @@ _APPLIED = {Outcome.OK, Outcome.MISSING}
 
 
 _STARVING_A_TICK = 256
+_NEVER = Version()
 
 
 class LockingRequest(Protocol):
@@ -176,7 +177,7 @@ class CoordinatorCore:
             return None
         return self.placement.witnesses(nodes)[: max(0, wanted - len(nodes))]
 
-    def is_doubtful(self, entry: Entry) -> bool:
+    def is_doubtful(self, key: str, entry: Entry) -> bool:
         """Whether something newer than this recovered value may be on a disk that is away.
 
         Whoever was a member when the newer value was acknowledged has no older one any more. So that
@@ -185,7 +186,7 @@ class CoordinatorCore:
         return (
             bool(self.membership.unverified)
             and entry.version.epoch < self.membership.epoch
-            and any(held is None for held in self.dark.values())
+            and any(held is None or held.get(key, _NEVER) > entry.version for held in self.dark.values())
             and self.membership.unverified.issuperset(entry.holders)
         )
 
@@ -198,7 +199,7 @@ class CoordinatorCore:
             return True
         if (
             key in self.undecided
-            or self.is_doubtful(entry)
+            or self.is_doubtful(key, entry)
             or not self.placement.enough(entry, entry.holders)
         ):
             self.transfers.check((key,))

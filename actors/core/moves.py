@@ -38,7 +38,7 @@ class MoveRequest:
                 lost = entry is not None and entry.kind is Kind.SUPERSEDED
                 self._done(key, Outcome.LOST if lost else Outcome.MISSING)
                 continue
-            if key in core.busy or key in core.transfers.copying or core.is_doubtful(entry):
+            if key in core.busy or key in core.transfers.copying or core.is_doubtful(key, entry):
                 continue
             ready = core.placement.ready
             elsewhere = [member for member in entry.holders if ready[member].tier != event.tier]

@@ -47,7 +47,7 @@ class Queries:
             return Located(self._absent(key, entry))
         if entry.expires_s is not None and core.wall_clock() >= entry.expires_s:
             return Located(Outcome.MISSING, entry.version)
-        if (core.undecided and key in core.undecided) or (core.dark and core.is_doubtful(entry)):
+        if (core.undecided and key in core.undecided) or (core.dark and core.is_doubtful(key, entry)):
             return Located(Outcome.UNAVAILABLE, entry.version)
         ready = core.placement.ready
         holders = entry.holders

@@ -261,7 +261,7 @@ class Transfers:
         if key in core.busy:
             core.recheck.add(key)
             return None
-        if core.dark and core.is_doubtful(entry):
+        if core.dark and core.is_doubtful(key, entry):
             self.starving[key] = None
             return None
         placement = core.placement

@@ -39,7 +39,7 @@ class UpdateRequest:
                 entry is None
                 or entry.kind is not Kind.VALUE
                 or key in core.undecided
-                or core.is_doubtful(entry)
+                or core.is_doubtful(key, entry)
             ):
                 self.outcomes[key] = core.queries.absence(key)
             elif entry.seen(client) >= sequence:
