@@ -77,6 +77,7 @@ class MemoryClient:
         finally:
             self._recent.written(keys)
         raise_first(reply, keys)
+        self.counters.add(stores=len(keys), bytes_in=sum(sizes))
         return Receipt(reply.version, reply.copies, reply.durable)
 
     def delete_many(self, keys: Sequence[str], timeout_s: float | None = None) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import Closed, InvalidType, InvalidValue, KeyNotFound
 from ..paths import data_folder
+from ..tiers.analytics import AnalyticsReport
 from ..tiers.codec import encode
 from ..tiers.record import Version
 from ..tiers.validation import check_key, check_keys, check_metadata, check_priority
@@ -281,6 +282,18 @@ class MemoryManager:
         self._check_open()
         return self._reports.metrics()
 
+    def enable_analytics(self, interval_s: float = 0.25) -> None:
+        """Begin to record usage and this manager's hit rate over time, in bounded memory."""
+        self._check_open()
+        if not interval_s > 0:
+            raise InvalidValue(f"interval_s must be a positive number of seconds, not {interval_s!r}")
+        self._reports.start_recording(interval_s)
+
+    def get_analytics(self) -> AnalyticsReport:
+        """What was recorded since `enable_analytics`: series by name, and `plot()`."""
+        self._check_open()
+        return self._reports.recorded()
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def cleanup(self) -> None:
@@ -297,6 +310,7 @@ class MemoryManager:
     def close(self) -> None:
         """End this connection. Twice is fine."""
         self._closed = True
+        self._reports.stop_recording()
         self._client.close()
 
     def __enter__(self) -> Self:

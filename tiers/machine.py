@@ -23,8 +23,8 @@ def clamp_budget(name: str, wanted_bytes: int, available_bytes: int) -> int:
     if wanted_bytes <= available_bytes:
         return wanted_bytes
     warnings.warn(
-        f"{name} was given {wanted_bytes / 2**30:,.2f} GB, but this machine has "
-        f"{available_bytes / 2**30:,.2f} GB for it: the smaller number is its budget",
+        f"{name} was given {wanted_bytes / 10**9:,.2f} GB, but this machine has "
+        f"{available_bytes / 10**9:,.2f} GB for it: the smaller number is its budget",
         RuntimeWarning,
         stacklevel=4,
     )

@@ -91,13 +91,13 @@ def check_capacity(name: str, capacity: object, *, optional: bool = True) -> int
 
 
 def check_size_gb(name: str, size_gb: object) -> int:
-    """A size in GB (2**30 bytes) as bytes."""
+    """A size in GB (10**9 bytes, as disks and GPUs are sold) as bytes."""
     if isinstance(size_gb, bool) or not isinstance(size_gb, numbers.Real):
         raise InvalidType(f"{name} must be a number of GB, not {type(size_gb).__name__}")
     gigabytes = float(size_gb)
-    if not math.isfinite(gigabytes) or gigabytes * 2**30 < 1:
+    if not math.isfinite(gigabytes) or gigabytes * 10**9 < 1:
         raise InvalidValue(f"{name} must be above 0 and finite, not {size_gb}")
-    return int(gigabytes * 2**30)
+    return int(gigabytes * 10**9)
 
 
 def check_choice(name: str, choice: object, choices: Iterable[str]) -> str:

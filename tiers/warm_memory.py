@@ -20,7 +20,7 @@ from .tier import Tier
 from .validation import check_choice, check_flag, check_size_gb
 from .warm import COMPRESSIONS, SealedBlob, SharedHandle, WarmBlobs
 
-MB = 2**20
+MB = 10**6
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ class WarmMemory(Tier):
         """
         if not isinstance(name, str) or not name:
             raise InvalidType(f"a pool needs a name, not {name!r:.60}")
-        size_bytes = check_size_gb("size_mb", _number(size_mb) / 1024)
+        size_bytes = check_size_gb("size_mb", _number(size_mb) / 1000)
         with self._room:
             capacity_bytes = self._capacity()
             others = sum(pool.capacity_bytes for other, pool in self._pools.items() if other != name)

@@ -42,7 +42,6 @@ class Case:
     timeout_s: float = 120
 
 
-MANAGER = "the managers of part 3 do not exist yet"
 ARRAYS = "import numpy as np\nlocation_data = imagery_data = np.arange(12.0).reshape(3, 4)\n"
 
 CASES = {
@@ -86,7 +85,6 @@ CASES = {
         after="assert os.path.getsize('memory_analytics.png') > 10_000\n"
         "assert len(analytics['timestamps']) == len(analytics['hit_rate']) > 3",
         before="import os",
-        missing=MANAGER,
     ),
     "001-6-python": Case(
         prints=(

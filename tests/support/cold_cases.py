@@ -23,7 +23,7 @@ QUICK = [("arrow", "none"), ("arrow", "zstd"), ("parquet", "lz4"), ("hdf5", "non
 
 def _factory(**form: Any) -> Any:
     def make(folder: Path, *, capacity_bytes: Any = 2**30, **arguments: Any) -> Tier:
-        size_gb = capacity_bytes / 2**30 if type(capacity_bytes) in (int, float) else capacity_bytes
+        size_gb = capacity_bytes / 10**9 if type(capacity_bytes) in (int, float) else capacity_bytes
         return ColdMemory(size_gb, folder / "cold", **form, **arguments)
 
     return make

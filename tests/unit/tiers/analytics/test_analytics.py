@@ -18,7 +18,7 @@ from tests.support.clock import ManualClock
 
 KB = 2**10
 MB = 2**20
-GB = 2**30
+GB = 10**9
 
 
 def test_series_follow_the_tiers() -> None:

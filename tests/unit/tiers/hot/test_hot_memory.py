@@ -17,7 +17,7 @@ from tests.support.clock import ManualClock
 from tests.support.tier_values import VALUES, assert_same
 
 KB = 1024
-GB = 2**30
+GB = 10**9
 CPU = {"device": "cpu"}
 
 

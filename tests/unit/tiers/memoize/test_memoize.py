@@ -443,7 +443,7 @@ def test_results_in_a_tier_of_the_library(tier: str) -> None:
 
 def test_results_that_do_not_fit_are_computed_again() -> None:
     counted = Counted(lambda x: bytes(10_000))
-    function = memoize(tier=WarmMemory(1_000 / 2**30))(counted)
+    function = memoize(tier=WarmMemory(1_000 / 10**9))(counted)
     assert len(function(1)) == len(function(1)) == 10_000
     assert counted.calls == 2
 

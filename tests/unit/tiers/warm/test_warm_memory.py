@@ -33,8 +33,8 @@ from memories.tiers.warm import SharedHandle
 from memories.tiers.warm_memory import WarmMemory
 from tests.support.tier_values import VALUES, assert_same
 
-MB = 2**20
-GB = 2**30
+MB = 10**6
+GB = 10**9
 
 
 def megabytes(count: float, fill: int = 0) -> np.ndarray[Any, Any]:
