@@ -6,7 +6,8 @@ Four rules, in this order, with the numbers of the `MigrationPolicy`:
 2. *Age.* What has not been used for as long as its tier's threshold sinks one tier.
 3. *Pressure.* A member above the high watermark sinks what is least valuable (lowest priority, then least
    recently used) until it is below the low one.
-4. *Promotion.* What was read `reads_to_rise` times from cold or glacier rises to warm.
+4. *Promotion.* What is read `reads_to_rise` times in cold or glacier rises to warm; what sank from hot
+   unread, and is read so often after all, rises to hot where there is room.
 
 Pinned keys stay where they are. Moves are limited in bytes, so that they never starve the foreground.
 """
@@ -60,6 +61,8 @@ class Migrator:
         self._started_s = clock()
         self._uses: dict[str, Use] = {}
         self._promotable: dict[str, None] = {}
+        self._sunk: set[str] = set()
+        """Keys that sank from hot because nobody had read them in time."""
 
     def used(self, keys: Iterable[str]) -> None:
         """These keys were read."""
@@ -78,6 +81,7 @@ class Migrator:
         for key in keys:
             self._uses.pop(key, None)
             self._promotable.pop(key, None)
+            self._sunk.discard(key)
 
     def plan(self) -> list[Plan]:
         """What should move now. Cost: the keys of hot; those of a member only where it is too full."""
@@ -127,7 +131,9 @@ class Migrator:
                 for key, entry in self._movable(member)
                 if entry.changed_s <= limit and key not in self._uses
             ]
-            yield from self._batches(unread, below, "probation")
+            for plan in self._batches(unread, below, "probation"):
+                self._sunk.update(plan.keys)
+                yield plan
 
     def _aged(self) -> Iterator[Plan]:
         now = self._clock()
@@ -154,16 +160,22 @@ class Migrator:
 
     def _promotions(self) -> Iterator[Plan]:
         promotable, self._promotable = self._promotable, {}
-        rising = []
+        rising: dict[str, list[str]] = {"warm": [], "hot": []}
+        room = {member: self._placement.free_bytes(member) for member in self._members("hot")}
         for key in promotable:
             entry = self._catalog.entries.get(key)
             if entry is None or entry.kind is not Kind.VALUE or entry.pinned:
                 continue
             tiers = {self._info(m).tier for m in entry.holders if m in self._placement.ready}
-            if tiers and tiers <= {"cold", "glacier"}:
-                rising.append(key)
-        if rising and self._members("warm"):
-            yield from self._batches(rising, "warm", "promotion")
+            roomy = next((member for member, free in room.items() if free >= entry.nbytes), None)
+            if key in self._sunk and "hot" not in tiers and roomy is not None:
+                room[roomy] -= entry.nbytes
+                rising["hot"].append(key)
+            elif tiers and tiers <= {"cold", "glacier"}:
+                rising["warm"].append(key)
+        for tier, keys in rising.items():
+            if keys and self._members(tier):
+                yield from self._batches(keys, tier, "promotion")
 
     # -- parts --------------------------------------------------------------------------------------
 

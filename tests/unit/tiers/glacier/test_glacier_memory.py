@@ -125,6 +125,9 @@ def test_a_missing_library_names_its_extra(
 
     for name in [name for name in sys.modules if name == module or name.startswith(f"{module}.")]:
         monkeypatch.delitem(sys.modules, name)
+    parent, _, child = module.rpartition(".")
+    if parent in sys.modules:  # "from parent import child" takes the attribute, where there is one
+        monkeypatch.delattr(sys.modules[parent], child, raising=False)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(MissingDependency, match=re.escape(f"pip install 'memories[{provider}]'")):
         GlacierMemory(provider, {"bucket": "b"})
