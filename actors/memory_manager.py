@@ -230,6 +230,23 @@ class MemoryManager:
         self._check_open()
         self._client.move_many([key], _check_tier(tier))
 
+    def pin(self, key: str) -> None:
+        """Keep a key in its tier, whatever the pressure. Raises `KeyNotFound`."""
+        self._change(key, {"pinned": True})
+
+    def unpin(self, key: str) -> None:
+        """Let a key move again. Raises `KeyNotFound`."""
+        self._change(key, {"pinned": False})
+
+    def set_priority(self, key: str, priority: float) -> None:
+        """Say how much a key matters where room is short; higher stays. Raises `KeyNotFound`."""
+        self._change(key, {"priority": check_priority(priority)})
+
+    def _change(self, key: str, changes: Mapping[str, Any]) -> None:
+        check_key(key)
+        self._check_open()
+        self._client.update([key], changes)
+
     def compress(
         self, tier: str = "cold", compression_level: int | None = None, *, method: str = "zstd"
     ) -> dict[str, int]:

@@ -238,3 +238,15 @@ def test_a_reader_may_accept_a_bounded_staleness(memory: MemoryManager, cluster:
     with pytest.raises(KeyNotFound):
         memory.retrieve("stale", max_staleness_s=60)
     with_other.close()
+
+
+def test_a_pinned_key_stays_in_hot_unread(memory: MemoryManager) -> None:
+    memory.store("pinned", 1, tier="hot")
+    memory.pin("pinned")
+    memory.store("free", 2, tier="hot")
+    wait_until(lambda: memory.get_tier("free") == "warm", 15)
+    assert memory.get_tier("pinned") == "hot"
+    memory.unpin("pinned")
+    wait_until(lambda: memory.get_tier("pinned") == "warm", 15)
+    with pytest.raises(KeyNotFound):
+        memory.pin("absent")
