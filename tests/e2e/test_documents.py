@@ -40,3 +40,14 @@ def test_every_relative_link_leads_somewhere() -> None:
             if not (path.parent / target).exists():
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
     assert not broken
+
+
+def test_every_source_path_in_the_documents_exists() -> None:
+    missing = []
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
+        for name in re.findall(
+            r"`([a-z_]+(?:/[a-z_.]+)*/(?:[a-z_]+\.py)?)`", path.read_text(encoding="utf-8")
+        ):
+            if not any((base / name).exists() for base in (ROOT, ROOT / "src" / "memories", path.parent)):
+                missing.append(f"{path.relative_to(ROOT)}: {name}")
+    assert not missing
