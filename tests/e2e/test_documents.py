@@ -1,4 +1,4 @@
-"""Every Python block of the README and of docs/ runs, in a process and a folder of its own."""
+"""The Python blocks of the README and of docs/ run, those of one guide in order in one process."""
 
 from __future__ import annotations
 
@@ -14,11 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 
 def blocks() -> list[object]:
+    """Each block of the README by itself; those of another page together, as a reader would type them."""
     found = []
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
         text = path.read_text(encoding="utf-8")
-        for number, match in enumerate(re.finditer(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)):
-            found.append(pytest.param(match[1], id=f"{path.relative_to(ROOT)}-{number}"))
+        codes = re.findall(r"^```python\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        if path.name != "README.md":
+            codes = ["\n".join(codes)] if codes else []
+        name = path.relative_to(ROOT)
+        found += [pytest.param(code, id=f"{name}-{number}") for number, code in enumerate(codes)]
     return found
 
 
