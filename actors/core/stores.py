@@ -3,7 +3,8 @@
 The steps of one group of keys that share their members:
 
 1. Put the value on targets that have nothing older. If that fails, the old value is untouched.
-2. Put it on targets that have the old value, which it replaces there.
+2. Put it on targets that have the old value, which it replaces there. If that fails, the store goes back
+   only where the old value still has all the copies that it asks for; otherwise it waits for a place.
 3. On all other members with something older: drop that, or, where the old value is durable and the new one
    is not, write a "superseded" mark over it. While a disk that may hold the key is away, marks go to
    several nodes.
@@ -158,7 +159,7 @@ class StoreGroup:
         self.bad: dict[MemberId, list[str]] = {}
         """Members that refused some keys, with the keys that they took."""
         self.replaced = False
-        """Whether an old value has been replaced somewhere."""
+        """Whether an old value has been replaced somewhere, or may have been."""
         self.undone: set[MemberId] = set()
         self.lives: dict[MemberId, int] = {}
         """The incarnations that have answered: what an earlier life said does not count."""
@@ -296,6 +297,7 @@ class StoreGroup:
             self.core.placement.reserve(member, -self.nbytes)
             if answer is None:
                 self.uncertain |= member in self.core.dark
+                self.replaced |= member in self.old
             elif outcomes is None or not any(outcomes):
                 self.good.append(member)
                 self.replaced |= member in self.old
@@ -324,27 +326,37 @@ class StoreGroup:
         core = self.core
         if not self._may_go_back():
             # Wait for a member; in the end the value stays where it is, and nobody is told that it does.
-            self.forced = core.clock() - self.started_s >= core.config.give_up_s
-            core.stalled.append(self)
-            return
+            late = core.clock() - self.started_s >= core.config.give_up_s
+            if not late or self.good or self.clearing:
+                self.forced = late
+                core.stalled.append(self)
+                return
+            self.uncertain = True  # nobody took all keys: keep at least what was not replaced
         nodes = core.placement.nodes(core.placement.ready)
         enough_nodes = len(nodes) >= self.request.event.options.replicas
         self.failed = Outcome.FULL if enough_nodes or self.bad else Outcome.TOO_FEW_NODES
         self.advance()
 
     def _may_go_back(self) -> bool:
-        """Whether the old value, if there was one, is still somewhere as it was."""
+        """Whether the old values are as safe without our copies as they have to be.
+
+        One copy that was not replaced would not do: its member may have died and not be missed yet, or
+        die before there are others, and ours, which are to be removed, took the place of the rest.
+        """
         if self.clearing:
             return False
         if not self.replaced:
             return True
-        ready = self.core.placement.ready
-        touched = {*self.good, *self.bad}
-        entries = self.core.catalog.entries
-        values = [entry for key in self.keys if (entry := entries.get(key)) and entry.kind is Kind.VALUE]
-        return all(
-            any(member in ready and member not in touched for member in entry.holders) for entry in values
-        )
+        placement, entries = self.core.placement, self.core.catalog.entries
+        for key in self.keys:
+            entry = entries.get(key)
+            ours = {*self.good, *(member for member, taken in self.bad.items() if key in taken)}
+            if entry is None or entry.kind is not Kind.VALUE or not ours:
+                continue
+            left = [m for m in entry.holders if m not in ours and placement.is_trusted(m)]
+            if not placement.enough(entry, left):
+                return False
+        return True
 
     def _undo(self) -> None:
         """Remove what was put, and answer when none of it is left."""

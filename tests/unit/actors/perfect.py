@@ -165,9 +165,15 @@ class PerfectCluster:
         self.sequence += 1
         return RequestId(client, self.sequence)
 
-    def store(self, values: dict[str, Any], request: RequestId | None = None, **options: Any) -> Reply | None:
+    def store(
+        self,
+        values: dict[str, Any],
+        request: RequestId | None = None,
+        sizes: tuple[int, ...] | None = None,
+        **options: Any,
+    ) -> Reply | None:
         request = request or self.request()
-        sizes = (10,) * len(values)
+        sizes = sizes or (10,) * len(values)
         wanted = StoreOptions(**{"node": "n1", **options})
         self.handle(StoreMany(request, tuple(values), sizes, tuple(values.values()), wanted))
         return self.replies.pop(request, None)
