@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .commands import Reply
+from .commands import Announce, Reply
 from .events import MoveMany
-from .model import Kind, MemberId, Outcome
+from .model import TIER_ORDER, Kind, MemberId, Outcome
 from .transfers import Transfer
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ class MoveRequest:
     """Every copy of a key moves to a member of the tier, on its own node where possible.
 
     A copy that the key needs to be as safe as it asks for (the only durable one) stays beside the new
-    one. Moves may be repeated: a key that is there already is left alone.
+    one; a copy that it does not need, once there is one in the tier, is dropped. Moves may be repeated.
     """
 
     def __init__(self, core: CoordinatorCore, event: MoveMany) -> None:
@@ -25,7 +25,7 @@ class MoveRequest:
         self._event = event
         self._outcomes: dict[str, Outcome] = {}
         self._left: dict[str, None] = dict.fromkeys(event.keys)
-        self._tried: set[str] = set()
+        self._dropped: dict[MemberId, list[str]] = {}
         self._open = 0
 
     def advance(self) -> None:
@@ -42,9 +42,18 @@ class MoveRequest:
                 continue
             ready = core.placement.ready
             elsewhere = [member for member in entry.holders if ready[member].tier != event.tier]
+            elsewhere.sort(key=lambda member: TIER_ORDER.index(ready[member].tier))
             there = [member for member in entry.holders if ready[member].tier == event.tier]
             movable = [m for m in elsewhere if not there or core.transfers.can_spare(key, m)]
-            if not movable or (key in self._tried and there):
+            if there:
+                for member in movable:
+                    if core.transfers.can_spare(key, member):  # asked again: one less is left each time
+                        core.catalog.remove_holder(key, member)
+                        core.transfers.remove(member, [(key, entry.version)])
+                        self._dropped.setdefault(member, []).append(key)
+                self._done(key, Outcome.OK)
+                continue
+            if not movable:  # no copy is known now: there is nothing to move
                 self._done(key, Outcome.OK)
                 continue
             source = movable[0]
@@ -55,6 +64,9 @@ class MoveRequest:
                 self._done(key, Outcome.FULL)
                 continue
             batches.setdefault((source, target), []).append(key)
+        for member, keys in self._dropped.items():
+            core.emit(Announce("moved", member, tuple(keys)))
+        self._dropped.clear()
         for (source, target), keys in batches.items():
             for key in keys:
                 del self._left[key]
@@ -66,8 +78,6 @@ class MoveRequest:
         self._open -= 1
         if outcome in (Outcome.OK, Outcome.STALE):
             self._left[key] = None  # are there more copies to move, or has it been written meanwhile?
-            if outcome is Outcome.OK:
-                self._tried.add(key)
         else:
             self._done(key, outcome)
         if not self._open:

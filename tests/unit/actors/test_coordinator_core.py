@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from memories.actors.core.commands import PutMany
+from memories.actors.core.commands import CopyMany, PutMany
 from memories.actors.core.events import MemberLost
 from memories.actors.core.model import Outcome, RequestId
 
@@ -153,3 +153,16 @@ def test_an_expired_key_is_gone_at_once_and_deleted_soon(cluster: PerfectCluster
     cluster.tick()
     assert "a" not in cluster.values["n1/warm"]
     assert cluster.keys() == ("b",)
+
+
+def test_a_move_takes_the_fast_copy_and_leaves_the_durable_one(cluster: PerfectCluster) -> None:
+    """Sinking from the warm tier what has a durable copy already frees the warm one, and copies nothing."""
+    cluster.store({"a": 1}, tier="warm", durable=True)
+    before = set(cluster.core.catalog.entries["a"].holders)
+    assert {member.partition("/")[2] for member in before} == {"warm", "cold"}
+    sent = len(cluster.sent)
+    reply = cluster.move("a", tier="cold")
+    assert reply is not None
+    assert reply.outcomes is None
+    assert [m.partition("/")[2] for m in cluster.core.catalog.entries["a"].holders] == ["cold"]
+    assert not [c for c in cluster.sent[sent:] if isinstance(c, CopyMany)]
