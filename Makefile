@@ -34,7 +34,7 @@ test: $(STAMP) system ## all tests but the full-size ones
 	$(PYTEST) -m 'not soak'
 
 test-fast: $(STAMP) ## unit, contract and simulation tests, under a minute
-	$(PYTEST) tests/unit tests/contract tests/simulation -m 'not slow and not soak and not gpu' -q
+	$(PYTEST) tests/unit tests/contract tests/simulation -m 'not slow and not soak and not gpu' -q -n 2 --dist loadfile
 
 soak: $(STAMP) system ## the full sizes
 	$(PYTEST) -m 'soak' --timeout 7200
