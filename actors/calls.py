@@ -47,7 +47,7 @@ class Deadline:
         if left <= 0:
             raise DeadlineExceeded(
                 f"{self.what} was not answered within {self.timeout_s:g} s; whether it took effect is "
-                "not known. `memories status` shows what the cluster is waiting for"
+                "not known. Cluster.status() shows which nodes and tiers are there"
             )
         return left
 

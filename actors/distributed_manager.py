@@ -89,7 +89,7 @@ class DistributedMemoryManager(MemoryManager):
         }
 
     def cleanup(self) -> None:
-        """End this connection. The cluster goes on; `Cluster.shutdown` or `memories down` ends it."""
+        """End this connection. The cluster goes on; `Cluster.shutdown` ends it."""
         if not self._closed:
             self.close()
             self._cluster.close()

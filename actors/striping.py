@@ -17,7 +17,7 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from ..errors import CorruptData, KeyNotFound
+from ..errors import CapacityExceeded, CorruptData, KeyNotFound, NotEnoughNodes, StorageFull
 from ..tiers.codec import decode, encode
 from ..tiers.encoded import Encoded
 from .client import MemoryClient, Receipt
@@ -54,6 +54,7 @@ class Stripes:
         chunks = list(_chunks(encoded, uuid.uuid4().hex))
         old = self._old_chunks(key)
         targets = itertools.cycle(nodes or [options.node])
+        keys = [chunk.key for chunk in chunks]
         try:
             with ThreadPoolExecutor(PARALLEL, thread_name_prefix="memories-stripe") as pool:
                 stores = [
@@ -62,17 +63,22 @@ class Stripes:
                 ]
                 for store in stores:
                     store.result()
-            manifest = msgpack.packb(
-                {
-                    "format": FORMAT,
-                    "header": encoded.header,
-                    "lengths": [buffer.nbytes for buffer in encoded.buffers],
-                    "chunks": [(c.key, c.buffer, c.start, c.stop) for c in chunks],
-                }
-            )
-            receipt = self._client.store_many([key], [encode(manifest)], [{}], options)
         except BaseException:
-            self._client.delete_many([chunk.key for chunk in chunks])
+            self._client.delete_many(keys)
+            raise
+        manifest = msgpack.packb(
+            {
+                "format": FORMAT,
+                "header": encoded.header,
+                "lengths": [buffer.nbytes for buffer in encoded.buffers],
+                "chunks": [(c.key, c.buffer, c.start, c.stop) for c in chunks],
+            }
+        )
+        try:
+            receipt = self._client.store_many([key], [encode(manifest)], [{}], options)
+        except (CapacityExceeded, NotEnoughNodes, StorageFull):
+            # Only where it is certain that the manifest was not stored: otherwise it may name these chunks.
+            self._client.delete_many(keys)
             raise
         if old:
             self._client.delete_many(old)
