@@ -5,6 +5,13 @@ set -u
 needed="
 node:nodejs
 npm:npm
+chromium:chromium
+chromedriver:chromium-driver
+sshd:openssh-server
+ssh:openssh-client
+ip:iproute2
+ps:procps
+redis-server:redis-server
 "
 missing=()
 for entry in $needed; do
