@@ -33,6 +33,13 @@ class Cluster:
 
     Closing disconnects and leaves the cluster running, for others and for later; a Ray that `connect`
     started on this machine ends with it. `shutdown` ends the cluster for everybody.
+
+    Examples:
+        >>> import memories
+        >>> cluster = memories.connect(name="example")
+        >>> cluster.memory().exists("never stored")
+        False
+        >>> cluster.shutdown(delete=True)  # for everybody; `close` only disconnects
     """
 
     def __init__(self, name: str, namespace: str, session: RaySession) -> None:
@@ -177,6 +184,12 @@ def connect(
 
     Raises `Unavailable` where nothing answers or this machine is not a node, `VersionMismatch` where
     the cluster runs another version, and `DeadlineExceeded`.
+
+    Examples:
+        >>> import memories
+        >>> with memories.connect(name="example") as cluster:
+        ...     cluster.memory().store("a", 1).copies
+        1
     """
     check_cluster_name(name)
     session = RaySession.join(address)

@@ -30,6 +30,10 @@ class ClusterConfig:
     gpu_fraction: share of a GPU that a hot actor asks Ray for, so that learners keep the rest.
     temporary: nothing of the durable tiers outlives the cluster.
     node_selector: custom Ray resource that a node must have to carry tiers; None for every node.
+
+    Examples:
+        >>> ClusterConfig(hot_bytes=4 * GB, warm_bytes=20 * GB).cold_bytes // GB
+        500
     """
 
     hot_bytes: int = int(DEFAULT_SIZES_GB["hot"] * GB)

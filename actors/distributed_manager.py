@@ -23,6 +23,14 @@ class DistributedMemoryManager(MemoryManager):
     nodes: the nodes that must be there, as ``"name"``, ``"name:port"`` or ``"address:port"``; their Ray is
         joined (the one of this process or of ``RAY_ADDRESS`` first, then the first address that
         answers). None takes the nodes of the Ray cluster as they are.
+
+    Examples:
+        >>> import numpy as np
+        >>> from memories import DistributedMemoryManager
+        >>> with DistributedMemoryManager(replication_factor=1, name="example") as memory:
+        ...     memory.store_distributed("matrix", np.ones((1_000, 100)))
+        ...     memory.retrieve_distributed("matrix").shape
+        (1000, 100)
     """
 
     def __init__(

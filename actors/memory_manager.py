@@ -42,6 +42,13 @@ class MemoryManager:
 
     Sizes are in GB of 10^9 bytes, are ceilings (nothing is allocated ahead), and are clamped to what the
     machine has. Thread-safe. Not for use in a forked child.
+
+    Examples:
+        >>> from memories import MemoryManager
+        >>> with MemoryManager(hot_memory_size=0.1, warm_memory_size=0.1, cold_memory_size=0.1) as memory:
+        ...     _ = memory.store("numbers", [1, 2, 3], metadata={"kind": "list"}, durable=True)
+        ...     memory.retrieve("numbers"), memory.query({"kind": "list"})
+        ([1, 2, 3], ['numbers'])
     """
 
     def __init__(

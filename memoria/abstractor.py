@@ -12,6 +12,10 @@ class Abstractor(nn.Module):
     """Learned queries that each read the whole segment, followed by a small feed-forward network.
 
     Attention is an unscaled dot product with softmax over the sequence, after Park and Bak.
+
+    Examples:
+        >>> Abstractor(num_memories=8, hidden_dim=32, feedforward_dim=64)(torch.rand(2, 50, 32)).shape
+        torch.Size([2, 8, 32])
     """
 
     def __init__(self, num_memories: int, hidden_dim: int, feedforward_dim: int) -> None:

@@ -31,6 +31,12 @@ class Engrams(EngramTensors):
     slot that index -1 selects, reads as zeros, lifespan -1, age and id -1.
 
     Not thread-safe. Takes part in no gradient. Nothing that a caller passes is kept or changed.
+
+    Examples:
+        >>> engrams = Engrams(torch.rand(2, 4, 8), engrams_types=EngramType.SHORTTERM, lifespan=3)
+        >>> working = Engrams(torch.rand(2, 1, 8), engrams_types=EngramType.WORKING, lifespan=3)
+        >>> len(engrams + working), (engrams + working).get_working_memory()[1].tolist()
+        (10, [[4], [4]])
     """
 
     @classmethod

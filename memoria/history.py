@@ -76,7 +76,18 @@ class EngramHistory:
 
 
 class HistoryManager:
-    """The record of one batch row, one entry a timestep (from 0). Memory grows with every step kept."""
+    """The record of one batch row, one entry a timestep (from 0). Memory grows with every step kept.
+
+    Examples:
+        >>> import torch
+        >>> from memoria import Memoria
+        >>> network = Memoria(2, 4, 3, 3, 2, track_age=True, track_id=True, keep_history=True)
+        >>> network.add_working_memory(torch.rand(1, 4, 8))
+        >>> memories, indices = network.remind()
+        >>> network.adjust_lifespan_and_memories(indices, torch.zeros(indices.shape))
+        >>> len(network.history)  # one for each row of the batch
+        1
+    """
 
     def __init__(self) -> None:
         self.summaries: list[EngramsInfo] = []

@@ -29,6 +29,16 @@ class MemoriaLayer(nn.Module):
 
     The memories are not in `state_dict()`: save them with ``layer.memoria.save(path)``. Call
     `reset_memory` where a new batch of sequences begins. Not thread-safe.
+
+    Examples:
+        >>> layer = MemoriaLayer(
+        ...     32, 4, 8, 64,
+        ...     num_reminded_stm=4, stm_capacity=16, ltm_search_depth=5, initial_lifespan=3, num_final_ltms=4,
+        ... )
+        >>> for segment in torch.rand(3, 2, 10, 32):
+        ...     output = layer(segment)
+        >>> output.shape
+        torch.Size([2, 10, 32])
     """
 
     def __init__(

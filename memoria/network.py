@@ -54,6 +54,17 @@ class Memoria:
     State lives on `device` (by default where the first data is), in float32 whatever the data's dtype;
     memories come back on the data's device and in its dtype. A call that raises has changed nothing.
     Not thread-safe: one caller at a time.
+
+    Examples:
+        >>> network = Memoria(
+        ...     num_reminded_stm=4, stm_capacity=16, ltm_search_depth=5, initial_lifespan=3, num_final_ltms=4
+        ... )
+        >>> for segment in torch.rand(3, 2, 8, 64):
+        ...     network.add_working_memory(segment)
+        ...     memories, indices = network.remind()
+        ...     network.adjust_lifespan_and_memories(indices, torch.ones(indices.shape))
+        >>> network.timestep, memories.shape[0], memories.shape[2]
+        (3, 2, 64)
     """
 
     def __init__(

@@ -28,6 +28,14 @@ class Batch:
     at most 1, ``(N * P)**-beta`` over their largest value in the whole buffer.
 
     The arrays belong to the caller: the buffer never writes to them again.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, seed=0)
+        >>> _ = buffer.add_batch({"obs": np.arange(8.0).reshape(4, 2), "reward": np.ones(4)})
+        >>> batch = buffer.sample(3)
+        >>> batch["obs"].shape, batch["reward"].tolist(), len(batch)
+        ((3, 2), [1.0, 1.0, 1.0], 3)
     """
 
     __slots__ = ("_probabilities", "_weights", "columns", "handles", "lengths", "population")

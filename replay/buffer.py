@@ -38,14 +38,24 @@ _BYTES_PER_PRIORITY = 8
 
 
 class UpdateResult(NamedTuple):
-    """How many priorities were set, and how many handles named a row that is gone."""
+    """How many priorities were set, and how many handles named a row that is gone.
+
+    Examples:
+        >>> UpdateResult(applied=250, stale=6).stale
+        6
+    """
 
     applied: int
     stale: int
 
 
 class PriorityStats(NamedTuple):
-    """What a distributed draw needs to know about one shard, in scaled priorities (``p**alpha``)."""
+    """What a distributed draw needs to know about one shard, in scaled priorities (``p**alpha``).
+
+    Examples:
+        >>> PriorityStats(total=12.5, rows=10, smallest=0.5).rows
+        10
+    """
 
     total: float
     rows: int
@@ -68,6 +78,14 @@ class ReplayBuffer:
     ``timeout_s`` is how long `add` and `sample` wait for the rate limiter before they raise
     `RateLimited`; None waits for ever. Bad input raises `InvalidValue` or `InvalidType` and changes
     nothing.
+
+    Examples:
+        >>> import numpy as np
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=1_000, seed=0)
+        >>> handles = buffer.add_batch({"obs": np.zeros((8, 4), np.float32), "reward": np.ones(8)})
+        >>> buffer.sample(3)["obs"].shape
+        (3, 4)
     """
 
     def __init__(
@@ -564,7 +582,17 @@ class ReplayBuffer:
 
 
 class PrioritizedReplayBuffer(ReplayBuffer):
-    """A `ReplayBuffer` that draws row i with probability ``p_i**alpha / sum`` (see `PrioritizedSampler`)."""
+    """A `ReplayBuffer` that draws row i with probability ``p_i**alpha / sum`` (see `PrioritizedSampler`).
+
+    Examples:
+        >>> import numpy as np
+        >>> from memories.replay import PrioritizedReplayBuffer
+        >>> buffer = PrioritizedReplayBuffer(capacity=1_000, alpha=0.6, seed=0)
+        >>> handles = buffer.add_batch({"reward": np.ones(8)})
+        >>> batch = buffer.sample(3, beta=0.4)
+        >>> buffer.update_priorities(batch.handles, np.full(3, 0.5))
+        UpdateResult(applied=3, stale=0)
+    """
 
     def __init__(
         self,

@@ -34,7 +34,13 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class BufferState(NamedTuple):
-    """Everything about a buffer: plain values (as JSON has them) and arrays. ``rows/NAME`` are columns."""
+    """Everything about a buffer: plain values (as JSON has them) and arrays. ``rows/NAME`` are columns.
+
+    Examples:
+        >>> state = BufferState({"capacity": 10}, {"rows/x": np.arange(10)})
+        >>> sorted(state.arrays)
+        ['rows/x']
+    """
 
     values: dict[str, Any]
     arrays: Arrays
@@ -113,7 +119,17 @@ class CheckpointWriter:
 
 
 class CheckpointReader:
-    """Reads a checkpoint. Opening it checks the footer, `verify` everything; damage is `CorruptData`."""
+    """Reads a checkpoint. Opening it checks the footer, `verify` everything; damage is `CorruptData`.
+
+    Examples:
+        >>> import tempfile
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10)
+        >>> _ = buffer.add(x=1.0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     buffer.checkpoint(f"{folder}/replay.bin")
+        ...     CheckpointReader(f"{folder}/replay.bin").verify()
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)

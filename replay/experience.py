@@ -28,7 +28,12 @@ logger = logging.getLogger(__name__)
 
 
 class Experience(NamedTuple):
-    """One step of an agent."""
+    """One step of an agent.
+
+    Examples:
+        >>> Experience(state=0, action=1, reward=0.5, next_state=1, done=False).reward
+        0.5
+    """
 
     state: Any
     action: Any
@@ -120,6 +125,13 @@ class ExperienceReplay(_ExperienceBuffer):
 
     The experiences of a batch are different ones, unless more are asked for than are stored: then all
     are drawn with replacement, and the log says so once.
+
+    Examples:
+        >>> replay = ExperienceReplay(capacity=1_000, seed=0)
+        >>> for step in range(10):
+        ...     replay.store([step], 0, 1.0, [step + 1], False)
+        >>> len(replay.sample(4))
+        4
     """
 
     def __init__(
@@ -145,6 +157,14 @@ class PrioritizedExperienceReplay(_ExperienceBuffer):
     An experience is drawn with probability ``p**alpha / sum``, with replacement; a new one has the
     largest priority so far. ``weights`` are the importance weights ``(N * P)**-beta``, the largest
     possible being 1. ``epsilon`` is added to every error, so that none becomes 0 (never drawn again).
+
+    Examples:
+        >>> replay = PrioritizedExperienceReplay(capacity=1_000, seed=0)
+        >>> for step in range(10):
+        ...     replay.store([step], 0, 1.0, [step + 1], False)
+        >>> idxs, batch, weights = replay.sample(4)
+        >>> len(batch), float(weights.max()) <= 1
+        (4, True)
     """
 
     def __init__(

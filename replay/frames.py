@@ -36,6 +36,14 @@ class ImageStorage:
     (84, 84, 4); with None the whole item is one frame. Nested columns are named as in ``obs/image``.
     ``compression="lz4"`` packs every frame by itself: slower to write and to sample, worth it where RAM
     is what is short. Names that the schema does not have are refused when the buffer is built.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=100, images=ImageStorage(("obs", "next_obs"), stack_axis=0))
+        >>> frames = np.zeros((5, 84, 84), np.uint8)
+        >>> _ = buffer.add(obs=frames[:4], next_obs=frames[1:], reward=0.0)
+        >>> buffer.sample(1)["obs"].shape
+        (1, 4, 84, 84)
     """
 
     columns: Sequence[str] = ("obs", "next_obs")

@@ -29,7 +29,14 @@ Slots = NDArray[np.int64]
 
 
 def shard_of(handles: Any) -> NDArray[np.int64]:
-    """The shard of each handle (vectorised)."""
+    """The shard of each handle (vectorised).
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, shard=3)
+        >>> shard_of(buffer.add_batch({"x": np.arange(2)})).tolist()
+        [3, 3]
+    """
     return as_handles(handles) >> LOCAL_BITS
 
 

@@ -34,14 +34,30 @@ class OrderedSampler(Selector):
 
 
 class FifoSampler(OrderedSampler):
-    """Oldest rows first."""
+    """Oldest rows first.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=FifoSampler())
+        >>> _ = buffer.add_batch({"x": np.arange(5)})
+        >>> buffer.sample(2)["x"].tolist()
+        [0, 1]
+    """
 
     def first(self, count: int) -> Slots:
         return self.rows.slots.oldest(count)
 
 
 class LifoSampler(OrderedSampler):
-    """Newest rows first."""
+    """Newest rows first.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=LifoSampler())
+        >>> _ = buffer.add_batch({"x": np.arange(5)})
+        >>> buffer.sample(2)["x"].tolist()
+        [4, 3]
+    """
 
     def first(self, count: int) -> Slots:
         return self.rows.slots.newest(count)
@@ -71,7 +87,15 @@ class _PriorityOrder:
 
 
 class MinHeapSampler(OrderedSampler):
-    """Rows of the smallest priority first; equal ones in no particular order."""
+    """Rows of the smallest priority first; equal ones in no particular order.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=MinHeapSampler())
+        >>> _ = buffer.add_batch({"x": np.arange(3)}, priorities=np.array([1.0, 5.0, 2.0]))
+        >>> buffer.sample(1)["x"].tolist()
+        [0]
+    """
 
     uses_priorities = True
     _sign = 1.0
@@ -100,6 +124,14 @@ class MinHeapSampler(OrderedSampler):
 
 
 class MaxHeapSampler(MinHeapSampler):
-    """Rows of the largest priority first; equal ones in no particular order."""
+    """Rows of the largest priority first; equal ones in no particular order.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=MaxHeapSampler())
+        >>> _ = buffer.add_batch({"x": np.arange(3)}, priorities=np.array([1.0, 5.0, 2.0]))
+        >>> buffer.sample(1)["x"].tolist()
+        [1]
+    """
 
     _sign = -1.0

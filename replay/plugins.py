@@ -15,6 +15,18 @@ logger = logging.getLogger(__name__)
 class MemoryPlugin:
     """Override what you want to hear of. The methods are called by the thread that uses the buffer,
     after the buffer has changed; a slow plugin makes that call slow, a failing one does not break it.
+
+    Examples:
+        >>> from memories.replay import ExperienceReplay
+        >>> class Count(MemoryPlugin):
+        ...     stored = 0
+        ...     def on_experience_stored(self, experience):
+        ...         self.stored += 1
+        >>> plugins, count = PluginManager(), Count()
+        >>> plugins.register_plugin(count)
+        >>> ExperienceReplay(capacity=10, plugin_manager=plugins).store([0], 0, 1.0, [1], False)
+        >>> count.stored
+        1
     """
 
     def on_experience_stored(self, experience: Any) -> None:
@@ -33,6 +45,13 @@ class PluginManager:
     A plugin that raises is reported through `logging` with its traceback and counted in `failures`;
     neither the other plugins nor the buffer notice. A plugin that goes on failing is reported at its
     1st, 2nd, 4th, 8th, ... failure, so that it cannot flood the log.
+
+    Examples:
+        >>> plugins = PluginManager()
+        >>> plugin = MemoryPlugin()
+        >>> plugins.register_plugin(plugin)
+        >>> plugins.failures(plugin)
+        0
     """
 
     def __init__(self) -> None:

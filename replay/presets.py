@@ -22,6 +22,13 @@ def make_buffer(
     prioritized  by priority, the oldest are overwritten
     queue        every row once, oldest first; a full queue takes no more until rows were read
     stack        every row once, newest first; a full stack takes no more until rows were read
+
+    Examples:
+        >>> from memories.replay import make_buffer
+        >>> queue = make_buffer("queue", capacity=10)
+        >>> _ = queue.add_batch({"x": [0, 1, 2]})
+        >>> queue.sample(2)["x"].tolist()
+        [0, 1]
     """
     if kind == "uniform":
         return ReplayBuffer(schema, capacity, **options)

@@ -14,7 +14,12 @@ from ..errors import InvalidValue
 
 
 class Counters(NamedTuple):
-    """``size`` rows are stored now; ``inserted`` and ``sampled`` count rows since the buffer was made."""
+    """``size`` rows are stored now; ``inserted`` and ``sampled`` count rows since the buffer was made.
+
+    Examples:
+        >>> MinSize(10).may_sample(Counters(size=5, inserted=5, sampled=0), 1)
+        False
+    """
 
     size: int
     inserted: int
@@ -22,7 +27,17 @@ class Counters(NamedTuple):
 
 
 class RateLimiter(ABC):
-    """Answers whether the next insert or sample may go ahead. Pure: no clock, no state."""
+    """Answers whether the next insert or sample may go ahead. Pure: no clock, no state.
+
+    Examples:
+        >>> class EveryRowOnce(RateLimiter):
+        ...     def may_insert(self, now, rows):
+        ...         return True
+        ...     def may_sample(self, now, rows):
+        ...         return now.sampled + rows <= now.inserted
+        >>> EveryRowOnce().may_sample(Counters(size=4, inserted=4, sampled=3), 2)
+        False
+    """
 
     @abstractmethod
     def may_insert(self, now: Counters, rows: int) -> bool:
@@ -38,7 +53,16 @@ class RateLimiter(ABC):
 
 @dataclass(frozen=True)
 class MinSize(RateLimiter):
-    """Sampling starts once ``rows`` are stored; inserting is never held up."""
+    """Sampling starts once ``rows`` are stored; inserting is never held up.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, rate_limiter=MinSize(2))
+        >>> _ = buffer.add(x=1.0)
+        >>> buffer.sample(1)
+        Traceback (most recent call last):
+        memories.errors.RateLimited: ...
+    """
 
     rows: int = 1
 
@@ -68,6 +92,14 @@ class SamplesPerInsert(RateLimiter):
     an insert of n rows may go ahead while ``balance + n * ratio <= centre + tolerance``, and a sample
     of n rows once ``min_size`` rows are stored and ``balance - n >= centre - tolerance``. Inserting is
     also free until ``min_size`` rows were inserted.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> limiter = SamplesPerInsert(ratio=2, min_size=1, tolerance=4)
+        >>> buffer = ReplayBuffer(capacity=100, rate_limiter=limiter)
+        >>> _ = buffer.add(x=1.0)
+        >>> len(buffer.sample(4))
+        4
     """
 
     ratio: float
@@ -113,6 +145,14 @@ class Queue(RateLimiter):
     """Nothing is overwritten: inserting stops when ``size`` rows are stored and waits for samplers.
 
     Use it with ``max_times_sampled=1``: then every row is handed out exactly once.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=2, rate_limiter=Queue(2), max_times_sampled=1)
+        >>> handles = [buffer.add(x=0), buffer.add(x=1)]
+        >>> buffer.add(x=2)
+        Traceback (most recent call last):
+        memories.errors.RateLimited: ...
     """
 
     size: int
@@ -136,4 +176,12 @@ class Queue(RateLimiter):
 
 
 class Stack(Queue):
-    """As `Queue`; the name says that the sampler takes the newest row first."""
+    """As `Queue`; the name says that the sampler takes the newest row first.
+
+    Examples:
+        >>> from memories.replay import make_buffer
+        >>> stack = make_buffer("stack", capacity=10)
+        >>> _ = stack.add_batch({"x": [0, 1, 2]})
+        >>> stack.sample(2)["x"].tolist()
+        [2, 1]
+    """

@@ -9,25 +9,68 @@ from .selector import Draw, Selector
 
 
 class OldestRemover(FifoSampler):
-    """First in, first out: a ring. The default, and the only one that costs nothing."""
+    """First in, first out: a ring. The default, and the only one that costs nothing.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=2, remover=OldestRemover())
+        >>> _ = buffer.add_batch({"x": np.arange(3)})
+        >>> sorted(set(buffer.sample(20)["x"].tolist()))
+        [1, 2]
+    """
 
     takes_oldest = True
 
 
 class NewestRemover(LifoSampler):
-    """The newest stored rows leave: the buffer keeps what it held first."""
+    """The newest stored rows leave: the buffer keeps what it held first.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=2, remover=NewestRemover())
+        >>> _ = buffer.add_batch({"x": np.arange(2)})
+        >>> _ = buffer.add(x=2)  # takes the place of row 1
+        >>> sorted(set(buffer.sample(20)["x"].tolist()))
+        [0, 2]
+    """
 
 
 class LowestPriorityRemover(MinHeapSampler):
-    """Rows of the smallest priority leave."""
+    """Rows of the smallest priority leave.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=2, remover=LowestPriorityRemover())
+        >>> _ = buffer.add_batch({"x": np.arange(2)}, priorities=np.array([9.0, 1.0]))
+        >>> _ = buffer.add(x=2)  # the row of priority 1 makes room
+        >>> sorted(set(buffer.sample(20)["x"].tolist()))
+        [0, 2]
+    """
 
 
 class HighestPriorityRemover(MaxHeapSampler):
-    """Rows of the largest priority leave."""
+    """Rows of the largest priority leave.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=2, remover=HighestPriorityRemover())
+        >>> _ = buffer.add_batch({"x": np.arange(2)}, priorities=np.array([9.0, 1.0]))
+        >>> _ = buffer.add(x=2)  # the row of priority 9 makes room
+        >>> sorted(set(buffer.sample(20)["x"].tolist()))
+        [1, 2]
+    """
 
 
 class UniformRemover(Selector):
-    """Any row leaves, with equal probability: what stays is a fair sample of the past."""
+    """Any row leaves, with equal probability: what stays is a fair sample of the past.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=100, remover=UniformRemover(), seed=0)
+        >>> _ = buffer.add_batch({"x": np.arange(1_000)})
+        >>> len(buffer)
+        100
+    """
 
     def draw(self, count: int, rng: np.random.Generator) -> Draw:
         table = self.rows.slots

@@ -22,7 +22,15 @@ _SAFE_LOW, _SAFE_HIGH, _SAFE_ALPHA = 1e-70, 1e70, 4.0
 
 
 class UniformSampler(Selector):
-    """Every stored row with equal probability, with replacement."""
+    """Every stored row with equal probability, with replacement.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=UniformSampler(), seed=0)
+        >>> _ = buffer.add_batch({"x": np.arange(3)})
+        >>> len(buffer.sample(8))
+        8
+    """
 
     def draw(self, count: int, rng: np.random.Generator) -> Draw:
         table = self.rows.slots
@@ -38,6 +46,13 @@ class PrioritizedSampler(Selector):
     Huge and tiny priorities are taken as they are, with ``p**alpha`` kept between 2.3e-308 and 1e290; a row
     whose share of the sum is below about 1e-16 is in effect not drawn, as its probability says.
     ``alpha`` may be a schedule of the number of draws; the tree is rebuilt when it moved by 0.01.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=PrioritizedSampler(alpha=0.6), seed=0)
+        >>> _ = buffer.add_batch({"x": np.arange(3)}, priorities=np.array([0.0, 1.0, 0.0]))
+        >>> set(buffer.sample(8)["x"].tolist())
+        {1}
     """
 
     uses_priorities = True

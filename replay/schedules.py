@@ -13,7 +13,13 @@ Schedule = Callable[[int], float]
 
 @dataclass(frozen=True)
 class LinearSchedule:
-    """From ``start`` to ``end`` in ``steps`` calls of `sample`, then ``end`` for good."""
+    """From ``start`` to ``end`` in ``steps`` calls of `sample`, then ``end`` for good.
+
+    Examples:
+        >>> beta = LinearSchedule(0.4, 1.0, steps=100)
+        >>> round(beta(0), 3), round(beta(50), 3), round(beta(1_000), 3)
+        (0.4, 0.7, 1.0)
+    """
 
     start: float
     end: float

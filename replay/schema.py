@@ -23,7 +23,12 @@ _STORABLE_KINDS = "biufc"  # bool, integers, floats, complex: fixed size, no Pyt
 
 @dataclass(frozen=True)
 class ColumnSpec:
-    """One column: its name, the shape of one row's value (``()`` for a scalar) and its dtype."""
+    """One column: its name, the shape of one row's value (``()`` for a scalar) and its dtype.
+
+    Examples:
+        >>> ColumnSpec("obs", (4,), np.dtype("float32")).shape
+        (4,)
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -63,6 +68,11 @@ class Schema:
 
     ``Schema({"obs": ((17,), "float32"), "reward": "float32"})``: a value is ``(shape, dtype)``, a dtype
     alone (a scalar column), a `ColumnSpec`, or a nested dict of these.
+
+    Examples:
+        >>> schema = Schema({"obs": ((17,), "float32"), "reward": "float32"})
+        >>> schema == Schema.from_example({"obs": np.zeros(17, np.float32), "reward": np.float32(0)})
+        True
     """
 
     __slots__ = ("_by_name", "columns")

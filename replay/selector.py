@@ -18,7 +18,14 @@ from .slots import SlotTable
 
 @dataclass(frozen=True)
 class Rows:
-    """What a selector may look at: slots, columns, and each slot's raw priority (if any selector uses it)."""
+    """What a selector may look at: slots, columns, and each slot's raw priority (if any selector uses it).
+
+    Examples:
+        >>> from memories.replay import Selector
+        >>> class Oldest(Selector):
+        ...     def select(self, rows: Rows, n: int, rng):
+        ...         return Draw(rows.slots.oldest(n), population=n)
+    """
 
     slots: SlotTable
     columns: ColumnStore
@@ -32,6 +39,10 @@ class Draw(NamedTuple):
     one after another and ``lengths`` the length of each. ``probabilities`` is None for a uniform choice
     among ``population`` candidates; then ``smallest`` is not used. ``smallest`` is the probability of
     the least likely row that can be drawn: it normalises importance weights.
+
+    Examples:
+        >>> Draw(np.array([3, 1]), population=10).probabilities is None  # uniform among ten
+        True
     """
 
     slots: Slots
@@ -46,6 +57,11 @@ class Selector(ABC):
 
     A selector that keeps an index of rows overrides `insert`, `remove` and `update`; priorities are
     read from ``rows.priorities``. One object serves one buffer.
+
+    Examples:
+        >>> from memories.replay import FifoSampler, OldestRemover
+        >>> isinstance(FifoSampler(), Selector), isinstance(OldestRemover(), Selector)
+        (True, True)
     """
 
     uses_priorities: ClassVar[bool] = False

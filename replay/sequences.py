@@ -99,6 +99,14 @@ class SequenceSampler(TrajectorySampler):
 
     A run never crosses an episode's end, the write position, or a row that was removed. Batches have
     columns of shape ``(runs, length, ...)``; a handle names the first row of a run.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=SequenceSampler(2), seed=0)
+        >>> _ = buffer.add_batch({"x": np.arange(6), "terminated": np.zeros(6, bool)})
+        >>> x = buffer.sample(3)["x"]
+        >>> x.shape, (x[:, 1] - x[:, 0]).tolist()
+        ((3, 2), [1, 1, 1])
     """
 
     def __init__(
@@ -130,6 +138,13 @@ class EpisodeSampler(TrajectorySampler):
 
     An episode counts from its end on, until one of its rows leaves. Batches hold the rows of the
     episodes one after another: see `Batch.lengths` and `Batch.episodes`.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=10, sampler=EpisodeSampler(), seed=0)
+        >>> _ = buffer.add_batch({"x": np.arange(3), "terminated": np.array([False, False, True])})
+        >>> buffer.sample(1)["x"].tolist()
+        [0, 1, 2]
     """
 
     def _draw(self, count: int, rng: np.random.Generator) -> Draw:

@@ -51,6 +51,14 @@ class ColdMemory(Tier):
     **Durable when a call returns**: everything it stored, changed or deleted. Damage on the disk raises
     `CorruptData` for the keys that it hit, and only for these; `damage` tells what was found. A full disk
     raises `StorageFull` and changes nothing. Thread-safe; see `Tier` for the rest of the contract.
+
+    Examples:
+        >>> import tempfile
+        >>> from memories.core import ColdMemory
+        >>> with tempfile.TemporaryDirectory() as path, ColdMemory(size_gb=0.1, storage_path=path) as cold:
+        ...     _ = cold.store("history", list(range(1_000)))
+        ...     cold.retrieve("history", start=10, end=13)
+        [10, 11, 12]
     """
 
     name = "cold memory"

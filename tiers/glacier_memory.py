@@ -35,6 +35,14 @@ class GlacierMemory(Tier):
     Failures: `PermissionRefused` for wrong credentials or keys, `BucketNotFound`, `Unavailable` when a
     request failed as often as `max_attempts`, `DeadlineExceeded` after `deadline_s`, `CorruptData` rather
     than a wrong value.
+
+    Examples:
+        >>> import tempfile
+        >>> from memories.core import GlacierMemory
+        >>> with tempfile.TemporaryDirectory() as path, GlacierMemory("local", storage_path=path) as glacier:
+        ...     _ = glacier.store("archive/2024", b"bytes")
+        ...     glacier.retrieve("archive/2024")
+        b'bytes'
     """
 
     name = "glacier memory"

@@ -37,6 +37,14 @@ class HotMemory(Tier):
     A tensor comes back as a tensor of its own on its device (`lend` gives the stored one, without a
     copy), an array as an array. With several devices a value goes to the one with most room, unless
     `store` names one; eviction stays on the device. Thread-safe; see `Tier` for the rest.
+
+    Examples:
+        >>> import torch
+        >>> from memories.core import HotMemory
+        >>> with HotMemory(size_gb=0.1, device="cpu", precision="float16") as hot:
+        ...     _ = hot.store("weights", torch.ones(4))
+        ...     hot.retrieve("weights").dtype
+        torch.float16
     """
 
     name = "hot memory"

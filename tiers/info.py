@@ -30,6 +30,11 @@ class INFO:
     """System, memory, swap and GPUs of this host, as of the construction or the last `refresh`.
 
     Each value is an attribute; `display_info` is text for people, `as_dict` for programs.
+
+    Examples:
+        >>> info = INFO()
+        >>> isinstance(info.display_info(), str) and len(info.as_dict()) > 5
+        True
     """
 
     def __init__(self) -> None:

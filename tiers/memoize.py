@@ -28,7 +28,17 @@ _TIERS = ("hot", "warm", "cold")
 
 
 class CacheInfo(NamedTuple):
-    """As that of `functools.lru_cache`."""
+    """As that of `functools.lru_cache`.
+
+    Examples:
+        >>> @memoize(maxsize=10)
+        ... def square(x):
+        ...     return x * x
+        >>> [square(3) for _ in range(3)]
+        [9, 9, 9]
+        >>> square.cache_info()
+        CacheInfo(hits=2, misses=1, maxsize=10, currsize=1)
+    """
 
     hits: int
     misses: int
@@ -90,6 +100,16 @@ def memoize(
     Threads (or tasks) that ask for the same call at once compute it once. Exceptions are passed on to
     all of them and not remembered. Works on functions, methods and async functions; generators, which
     have no result to keep, are refused. `clock` times results that stay in the process.
+
+    Examples:
+        >>> @memoize(ttl=60)
+        ... def total(array):
+        ...     print("computing")
+        ...     return float(array.sum())
+        >>> import numpy as np
+        >>> total(np.ones(3)), total(np.ones(3))
+        computing
+        (3.0, 3.0)
     """
     if function is not None and not callable(function):
         raise InvalidType("write @memoize or @memoize(ttl=...): the options are named")

@@ -20,7 +20,15 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class MemorySample:
-    """The memory of the host and of this process at one time (seconds since the Unix epoch)."""
+    """The memory of the host and of this process at one time (seconds since the Unix epoch).
+
+    Examples:
+        >>> seen = []
+        >>> monitor_memory_usage(0.01, seen.append, samples=1)
+        1
+        >>> 0 <= seen[0].percent <= 100
+        True
+    """
 
     time_s: float
     total_bytes: int
@@ -64,6 +72,13 @@ def monitor_memory_usage(
 
     Each sample goes to `callback`, or as a line to standard output. An error of the callback is logged
     and does not end the watch. Raises `InvalidValue`, `InvalidType` for arguments that cannot be.
+
+    Examples:
+        >>> seen = []
+        >>> monitor_memory_usage(0.01, seen.append, samples=3)
+        3
+        >>> seen[0].total_bytes > 0
+        True
     """
     interval_s = _check_interval(interval)
     if callback is not None and not callable(callback):
@@ -93,6 +108,14 @@ class MemoryMonitor:
     with the process.
 
     Keeps the last sample in `latest`. Thread-safe.
+
+    Examples:
+        >>> import threading
+        >>> looked = threading.Event()
+        >>> with MemoryMonitor(0.01, lambda sample: looked.set()) as monitor:
+        ...     _ = looked.wait(10)
+        >>> monitor.latest.percent > 0
+        True
     """
 
     def __init__(

@@ -40,6 +40,13 @@ class WarmMemory(Tier):
     process of this machine opens without a copy.
 
     Nothing survives the process. Thread-safe; see `Tier` for the rest of the contract.
+
+    Examples:
+        >>> from memories.core import WarmMemory
+        >>> with WarmMemory(size_gb=0.1, compression="lz4") as warm:
+        ...     _ = warm.store("table", {"ids": [1, 2, 3]}, metadata={"day": "monday"}, ttl=60)
+        ...     warm.query({"day": "monday"})
+        ['table']
     """
 
     name = "warm memory"

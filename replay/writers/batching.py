@@ -21,6 +21,15 @@ class BatchWriter:
     or `add_batch` raises, the rows were not taken. What the sink refuses is kept and goes out first in
     the next call, which raises if the sink refuses again. Order is preserved. Not thread-safe: one
     writer a thread.
+
+    Examples:
+        >>> from memories.replay import BatchWriter, ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=1_000)
+        >>> with BatchWriter(buffer, batch_size=64) as writer:
+        ...     for step in range(100):
+        ...         writer.add(obs=float(step), action=0)
+        >>> len(buffer)
+        100
     """
 
     def __init__(self, sink: Sink, batch_size: int = 64) -> None:

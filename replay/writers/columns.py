@@ -24,6 +24,19 @@ class Sink(Protocol):
 
     Columns are flat (``obs/image``) and have the same length. When the call raises, no row was taken
     and the same rows may be given again.
+
+    Examples:
+        >>> from memories.replay import BatchWriter
+        >>> class Count:
+        ...     rows = 0
+        ...     def add_batch(self, columns):
+        ...         self.rows += len(next(iter(columns.values())))
+        >>> sink = Count()
+        >>> with BatchWriter(sink, batch_size=2) as writer:
+        ...     for x in range(5):
+        ...         writer.add(x=x)
+        >>> sink.rows
+        5
     """
 
     def add_batch(self, columns: dict[str, NDArray[Any]], /) -> Any: ...

@@ -30,6 +30,15 @@ class EpisodeWriter:
 
     If `add` or `add_vector` raises, the step was not taken. What the sink refuses is kept and goes out
     first in the next call, which raises if the sink refuses again. Not thread-safe: one writer a thread.
+
+    Examples:
+        >>> from memories.replay import EpisodeWriter, ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=100)
+        >>> with EpisodeWriter(buffer) as writer:
+        ...     for step in range(5):
+        ...         writer.add(obs=float(step), reward=1.0, terminated=step == 4, truncated=False)
+        >>> len(buffer)
+        5
     """
 
     def __init__(

@@ -30,6 +30,20 @@ class Hindsight:
     of goals (first axis: rows) and an empty ``info``; for a function of single goals pass
     ``batched=False``. ``terminated`` is computed the same way if ``compute_terminated`` is given, and
     else stays what the environment said for the original goal. Equal seed and episodes give equal rows.
+
+    Examples:
+        >>> from memories.replay import EpisodeWriter, Hindsight, ReplayBuffer
+        >>> def reached(achieved, desired, info):
+        ...     return (achieved == desired).all(-1).astype(np.float32)
+        >>> buffer = ReplayBuffer(capacity=100)
+        >>> with EpisodeWriter(buffer, relabel=Hindsight(reached, "final", copies=1)) as writer:
+        ...     for t in range(3):
+        ...         here = {"achieved_goal": np.array([t]), "desired_goal": np.array([9])}
+        ...         there = {"achieved_goal": np.array([t + 1]), "desired_goal": np.array([9])}
+        ...         step = {"reward": np.float32(0), "terminated": False, "truncated": t == 2}
+        ...         writer.add(obs=here, next_obs=there, **step)
+        >>> len(buffer)  # three steps, and the same three with the goal that was reached
+        6
     """
 
     def __init__(

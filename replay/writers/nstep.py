@@ -26,6 +26,12 @@ def n_step_windows(
     ``rewards`` and ``ends`` have shape (streams, steps); only the first ``lengths[s]`` steps of stream
     s count. Returns, each of that shape: the discounted sum of rewards, the number of steps in it, and
     whether the window is complete (n steps or an episode's end). A window never crosses an end.
+
+    Examples:
+        >>> rewards, ends = np.ones((1, 4)), np.array([[False, False, False, True]])
+        >>> totals, steps, complete = n_step_windows(rewards, ends, np.array([4]), n=3, gamma=1.0)
+        >>> totals.tolist(), steps.tolist()
+        ([[3.0, 3.0, 2.0, 1.0]], [[3, 3, 2, 1]])
     """
     num_steps = rewards.shape[1]
     exists = np.arange(num_steps) < lengths[:, None]
@@ -69,6 +75,16 @@ class NStepWriter:
     If `add` or `add_vector` raises, the step was not taken and may be given again. What a sink refuses is
     kept and goes out first in the next call, which raises (before taking its step) if the sink refuses
     again. Rows of one environment stay in order. Not thread-safe: one writer a thread.
+
+    Examples:
+        >>> from memories.replay import NStepWriter, ReplayBuffer
+        >>> buffer = ReplayBuffer(capacity=100)
+        >>> with NStepWriter(buffer, n=3, gamma=0.9) as writer:
+        ...     for t in range(5):
+        ...         writer.add(obs=t, next_obs=t + 1, reward=1.0, terminated=t == 4, truncated=False)
+        >>> batch = buffer.sample(100)
+        >>> {int(obs): float(reward) for obs, reward in zip(batch["obs"], batch["reward"])}[0]
+        2.71
     """
 
     def __init__(

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 
 class MemoriesError(Exception):
-    """Base of all errors of this library."""
+    """Base of all errors of this library.
+
+    Examples:
+        >>> from memories.replay import ReplayBuffer
+        >>> try:
+        ...     ReplayBuffer(capacity=0)
+        ... except MemoriesError as error:
+        ...     print(type(error).__name__, isinstance(error, ValueError))
+        InvalidValue True
+    """
 
 
 class KeyNotFound(MemoriesError, KeyError):

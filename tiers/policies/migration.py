@@ -27,6 +27,11 @@ class MigrationPolicy:
     data sinks until the low one is reached. A new entry in the hot tier sinks after ``probation_s`` unless
     it was read; an entry below rises when it is read ``reads_to_rise`` times within ``rise_window_s``.
     Raises `InvalidValue` or `InvalidType` for numbers that cannot be.
+
+    Examples:
+        >>> policy = MigrationPolicy(hot_to_warm_threshold=24, cold_to_glacier_threshold=30, eviction="lru")
+        >>> policy.threshold_s("hot"), policy.threshold_s("cold")
+        (86400.0, 2592000.0)
     """
 
     hot_to_warm_threshold: float | timedelta = 24
