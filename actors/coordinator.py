@@ -13,9 +13,8 @@ import itertools
 import logging
 import time
 import uuid
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any
 
 import ray
@@ -23,6 +22,7 @@ import ray
 from .. import __version__
 from ..errors import DeadlineExceeded
 from ..tiers.policies import MigrationPolicy
+from .activity import Activity, Announcement
 from .config import ClusterConfig
 from .core import commands as cmd
 from .core import events as ev
@@ -32,7 +32,8 @@ from .core.model import CoreConfig, MemberId, MemberInfo, Outcome, RequestId
 from .heartbeat import Heartbeat
 from .migrator import Migrator, Plan
 from .nodes import NodeWatch
-from .snapshots import take_snapshot
+from .observer import Observer
+from .snapshots import SnapshotMaker
 from .status import Snapshot
 from .view_log import ViewLog
 
@@ -43,18 +44,6 @@ MIGRATION_S = 0.5
 ROOM_TRIES = 3
 """How often a store that finds no room waits for others to sink."""
 KEPT_REPLIES = 4096
-EVENTS_KEPT = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """Something that happened, for subscribers and the status page."""
-
-    number: int
-    at_s: float
-    what: str
-    member: str
-    keys: tuple[str, ...]
 
 
 class Coordinator:
@@ -75,10 +64,8 @@ class Coordinator:
         self._log = ViewLog(cluster)
         self._waiting: dict[RequestId, asyncio.Future[cmd.Reply]] = {}
         self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()
-        self._announcements: deque[Announcement] = deque(maxlen=EVENTS_KEPT)
+        self._activity = Activity()
         self._announced = asyncio.Event()
-        self._count = 0
-        self._counts: Counter[str] = Counter()
         self._nodes = NodeWatch(cluster, namespace, config)
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes", "migration")}
@@ -89,6 +76,11 @@ class Coordinator:
             config.migration_policy or MigrationPolicy(),
         )
         self._numbers = itertools.count(1)
+        self._observer = Observer(cluster, namespace)
+        self._nodes.is_watched = lambda: self._observer.watched
+        self._snapshots = SnapshotMaker(
+            cluster, self._core, self._nodes, self._activity, self._observer, self.heartbeats.values()
+        )
         self._started = self._spawn(self._start())
 
     # -- what clients call --------------------------------------------------------------------------
@@ -135,13 +127,14 @@ class Coordinator:
         reply = await self._ask_core(ev.MoveMany(request, plan.keys, plan.tier))
         outcomes = reply.outcomes or (Outcome.OK,) * len(plan.keys)
         moved = tuple(key for key, o in zip(plan.keys, outcomes, strict=True) if o is Outcome.OK)
-        self._counts[f"moved_{plan.reason}"] += len(moved)
+        self._activity.counts[f"moved_{plan.reason}"] += len(moved)
         return bool(moved)
 
     def _note_use(self, event: ev.ClientEvent, reply: cmd.Reply) -> None:
-        """What migration goes by."""
+        """What migration and the status page go by."""
         if isinstance(event, ev.LocateMany):
             if event.touch:
+                self._activity.located(event.keys, reply.located)
                 self._migrator.used(
                     key
                     for key, where in zip(event.keys, reply.located, strict=True)
@@ -157,10 +150,11 @@ class Coordinator:
 
     async def announcements(self, after: int, timeout_s: float) -> list[Announcement]:
         """What has happened since announcement `after`; waits up to `timeout_s` for the first."""
-        if not self._announcements or self._announcements[-1].number <= after:
+        known = self._activity.announcements
+        if not known or known[-1].number <= after:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._announced.wait(), timeout_s)
-        return [a for a in self._announcements if a.number > after]
+        return [a for a in known if a.number > after]
 
     async def members(self) -> tuple[MemberInfo, ...]:
         """The members that can be read and written now."""
@@ -188,8 +182,10 @@ class Coordinator:
             await asyncio.sleep(TICK_S / 2)
 
     async def status(self) -> Snapshot:
-        """One picture of the cluster, from what the coordinator knows."""
-        return take_snapshot(self.cluster, self._core, self._nodes, self._counts, self.heartbeats.values())
+        """One picture of the cluster, from what the coordinator knows. Replay shards and Memoria actors
+        are asked at most once a second, and waited for a moment only."""
+        await self._observer.look()
+        return self._snapshots.take()
 
     async def drain(self, node: str) -> None:
         """Begin to move everything off a node."""
@@ -284,10 +280,7 @@ class Coordinator:
             future.set_result(reply)
 
     def _announce(self, command: cmd.Announce) -> None:
-        self._count += 1
-        self._counts[command.what] += max(1, len(command.keys))
-        entry = Announcement(self._count, time.time(), command.what, command.member, command.keys)
-        self._announcements.append(entry)
+        self._activity.announce(command)
         log.info("%s member=%s keys=%d", command.what, command.member, len(command.keys))
         self._announced.set()
         self._announced = asyncio.Event()

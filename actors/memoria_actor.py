@@ -21,6 +21,8 @@ from ..errors import KeyNotFound, StepInterrupted
 from ..tiers.codec import encode
 from .client import MemoryClient
 from .core.model import StoreOptions
+from .memoria_report import report_session
+from .reports import MemoriaReport
 
 STATE_PREFIX = "\x00memoria/"
 """Keys that begin so hold the states of networks, and are not listed."""
@@ -157,6 +159,12 @@ class MemoriaActor:
             "longterm": int((types == 3).sum()),
             "lifespans": lifespans,
         }
+
+    def report(self) -> MemoriaReport:
+        """How the sessions are that are in memory, for the status page."""
+        device = str(self._arguments.get("device") or "cpu")
+        sessions = tuple(report_session(name, s.network) for name, s in sorted(self._sessions.items()))
+        return MemoriaReport(name=self._name, node=self._client.node, device=device, sessions=sessions)
 
     def sessions(self) -> list[str]:
         """The sessions that are saved or in memory."""

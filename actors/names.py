@@ -35,3 +35,8 @@ def tier_actor_name(cluster: str, member: str) -> str:
 
 def memoria_actor_name(cluster: str, name: str) -> str:
     return f"{cluster}/memoria/{name}"
+
+
+def observed_prefixes(cluster: str) -> tuple[str, ...]:
+    """How the names of actors begin that are asked for a ``report()``."""
+    return (memoria_actor_name(cluster, ""), f"{cluster}/replay/")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,14 +16,18 @@ from ray.exceptions import GetTimeoutError, RayActorError, RayError
 from .config import ClusterConfig
 from .core.model import MemberId, MemberInfo
 from .core.placement import Placement
+from .hosts import Hosts
 from .launch import start_tier_actor, tiers_of_node
 from .names import tier_actor_name
+from .reports import HostReport
 
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
 GREETING_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 30.0
+DETAILED_ROUNDS = 10
+"""So seldom machines are asked how they are while nobody looks: who does look then sees that at once."""
 SILENT_S = 15.0
 """A member that has not answered for so long is treated as lost; it may come back."""
 
@@ -48,8 +53,10 @@ class NodeWatch:
         self._watched: dict[str, Watched] = {}
         self._member_slots: dict[MemberId, str] = {}
         self._wake = asyncio.Event()
-        self.node_names: dict[str, str] = {}
-        self.alive: set[str] = set()
+        self.hosts = Hosts()
+        self.is_watched: Callable[[], bool] = lambda: False
+        """Whether somebody looks at the machines' figures now."""
+        self._rounds = 0
 
     def handle(self, member: MemberId) -> Any | None:
         """The actor of a member, or None where it has none now."""
@@ -93,9 +100,9 @@ class NodeWatch:
 
     async def ensure_and_greet(self) -> tuple[MemberInfo, ...]:
         """Start what is missing, forget what is on dead nodes, and ask everyone who they are."""
-        nodes = {node["NodeID"]: node for node in await asyncio.to_thread(ray.nodes) if node["Alive"]}
-        self.alive = set(nodes)
-        self.node_names |= {node_id: node["NodeName"] for node_id, node in nodes.items()}
+        known = await asyncio.to_thread(ray.nodes)
+        self.hosts.seen(known)
+        nodes = {node["NodeID"]: node for node in known if node["Alive"]}
         for slot, watched in list(self._watched.items()):
             if watched.node not in nodes:
                 del self._watched[slot]
@@ -107,12 +114,16 @@ class NodeWatch:
                         self._cluster, self._namespace, self._config, node_id, tier, index
                     )
                     self._watched[slot] = Watched(handle, node_id)
-        await asyncio.gather(*(self._greet(slot, watched) for slot, watched in self._watched.items()))
+        detailed = self._rounds % DETAILED_ROUNDS == 0 or self.is_watched()
+        self._rounds += 1
+        await asyncio.gather(*(self._greet(slot, w, detailed) for slot, w in self._watched.items()))
         return tuple(w.info for w in self._watched.values() if w.info is not None and not w.dead)
 
-    async def _greet(self, slot: str, watched: Watched) -> None:
+    async def _greet(self, slot: str, watched: Watched, detailed: bool) -> None:
+        info: MemberInfo
+        report: HostReport | None
         try:
-            info: MemberInfo = await asyncio.wait_for(watched.handle.hello.remote(), GREETING_TIMEOUT_S)
+            info, report = await asyncio.wait_for(watched.handle.hello.remote(detailed), GREETING_TIMEOUT_S)
         except RayActorError as error:
             if not watched.dead:
                 log.warning("tier actor %s does not answer: %s", slot, type(error).__name__)
@@ -125,6 +136,7 @@ class NodeWatch:
             watched.dead = True
             return
         watched.info, watched.dead, watched.greeted_s = info, False, time.monotonic()
+        self.hosts.greeted(watched.node, info, report)
         self._member_slots[info.member] = slot
 
     async def stop_all(self, delete: bool) -> None:

@@ -1,7 +1,7 @@
 """What actors say of themselves when the coordinator asks: frozen, small, and plain numbers.
 
-A replay shard's ``report()`` returns a `ShardReport`, a Memoria actor's a `MemoriaReport`, a tier actor's
-a `HostReport`. Each is made in at most a millisecond, and holds nothing that grows with the data.
+A replay shard's ``report()`` returns a `ShardReport`, a Memoria actor's a `MemoriaReport`, a tier actor
+adds a `HostReport` to its greeting. Each is made in at most a millisecond, and does not grow with the data.
 """
 
 from __future__ import annotations
@@ -141,8 +141,6 @@ class SessionReport:
     working: int = 0
     shortterm: int = 0
     longterm: int = 0
-    links: int = 0
-    """Pairs of engrams that have fired together."""
     lifespans: Histogram = field(default_factory=Histogram)
     """Over `LIFESPAN_EDGES`."""
     strongest: tuple[EngramLink, ...] = ()
@@ -177,7 +175,10 @@ class GpuReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """The machine that a tier actor runs on."""
+    """The machine that a tier actor runs on, and what the actor itself has done since it started.
+
+    `gpus` are those of the process; `reads` and `writes` are keys.
+    """
 
     memory_used_bytes: int
     memory_total_bytes: int
@@ -186,3 +187,5 @@ class HostReport:
     disk_free_bytes: int
     disk_total_bytes: int
     gpus: tuple[GpuReport, ...] = ()
+    reads: int = 0
+    writes: int = 0

@@ -59,6 +59,8 @@ class NodeStatus:
     cpu_percent: float = 0.0
     cpus: int = 0
     gpus: tuple[GpuReport, ...] = ()
+    reason: str = ""
+    """Of a node that is down, what Ray says of it."""
 
     @property
     def memory_usage(self) -> float:
@@ -226,6 +228,8 @@ class Snapshot:
     """Keys that want another copy, for which there is no place now."""
     copying: int = 0
     """Keys that are being copied or moved now."""
+    away: tuple[str, ...] = ()
+    """Durable members that are down and hold something, or may: their disk is missed."""
     reads: ReadStatus = field(default_factory=ReadStatus)
     flows: tuple[FlowStatus, ...] = ()
     largest: tuple[KeyStatus, ...] = ()

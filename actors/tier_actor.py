@@ -28,9 +28,11 @@ from .core import commands as cmd
 from .core import tier as core
 from .core.events import Done, InventoryReported
 from .core.model import Kind, MemberId, MemberInfo, Outcome
+from .host import report_host
 from .names import coordinator_name
 from .parcel import INLINE_BYTES, Packed, split, views
 from .readings import Reading, ReadState
+from .reports import HostReport
 from .shared_blobs import SharedBlobs
 from .tier_media import Medium, open_medium
 
@@ -71,9 +73,10 @@ class TierActor:
 
     # -- what the coordinator calls ---------------------------------------------------------------------
 
-    async def hello(self) -> MemberInfo:
-        """Who this is, in this life."""
-        return self._core.info
+    async def hello(self, detailed: bool) -> tuple[MemberInfo, HostReport | None]:
+        """Who this is, in this life; and how its machine is, where somebody wants to know."""
+        report = report_host(self._medium.folder, self.reads, self.writes) if detailed else None
+        return self._core.info, report
 
     async def execute(self, command: cmd.MemberCommand) -> Done | InventoryReported:
         """Carry out a command and say what became of it. Repeating it changes nothing."""

@@ -43,6 +43,11 @@ class Medium:
         """The newest epoch that the medium has seen."""
         return 0 if self.disk is None else self.disk.epoch
 
+    @property
+    def folder(self) -> Path:
+        """A folder on the disk that matters here: the medium's own, or that of temporary files."""
+        return self.disk.folder if self.disk is not None else Path(tempfile.gettempdir())
+
     def quarantine(self) -> None:
         """Put the folder aside, under a name that nobody takes."""
         if self.disk is not None:

@@ -166,11 +166,16 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Something that subscribers and the status page want to know: moved, evicted, repaired, lost, ..."""
+    """Something that subscribers and the status page want to know: moved, evicted, repaired, lost, ...
+
+    Of copies: `source` is where they came from, `member` where they are now, `nbytes` what was copied.
+    """
 
     what: str
     member: MemberId = ""
     keys: tuple[str, ...] = ()
+    source: MemberId = ""
+    nbytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

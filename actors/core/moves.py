@@ -25,7 +25,8 @@ class MoveRequest:
         self._event = event
         self._outcomes: dict[str, Outcome] = {}
         self._left: dict[str, None] = dict.fromkeys(event.keys)
-        self._dropped: dict[MemberId, list[str]] = {}
+        self._dropped: dict[tuple[MemberId, MemberId], list[str]] = {}
+        """By the member that keeps the key in the tier, and the one whose copy went."""
         self._open = 0
 
     def advance(self) -> None:
@@ -50,7 +51,7 @@ class MoveRequest:
                     if core.transfers.can_spare(key, member):  # asked again: one less is left each time
                         core.catalog.remove_holder(key, member)
                         core.transfers.remove(member, [(key, entry.version)])
-                        self._dropped.setdefault(member, []).append(key)
+                        self._dropped.setdefault((there[0], member), []).append(key)
                 self._done(key, Outcome.OK)
                 continue
             if not movable:  # no copy is known now: there is nothing to move
@@ -64,8 +65,8 @@ class MoveRequest:
                 self._done(key, Outcome.FULL)
                 continue
             batches.setdefault((source, target), []).append(key)
-        for member, keys in self._dropped.items():
-            core.emit(Announce("moved", member, tuple(keys)))
+        for (kept_at, dropped_at), keys in self._dropped.items():
+            core.emit(Announce("moved", kept_at, tuple(keys), dropped_at))
         self._dropped.clear()
         for (source, target), keys in batches.items():
             for key in keys:

@@ -98,7 +98,9 @@ class Transfer:
         core.transfers.remove(self.target, unwanted)
         core.transfers.remove(self.source, replaced)
         if copied:
-            core.emit(Announce(self.what, self.target, tuple(copied)))
+            kept = set(copied)
+            nbytes = sum(size for key, size in zip(self.keys, self.sizes, strict=True) if key in kept)
+            core.emit(Announce(self.what, self.target, tuple(copied), self.source, nbytes))
         core.transfers.check(self.keys)
 
 
