@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import logging
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -28,9 +28,10 @@ from .core import commands as cmd
 from .core import events as ev
 from .core.coordinator import CoordinatorCore
 from .core.membership import Phase
-from .core.model import CoreConfig, MemberId, MemberInfo, Outcome, RequestId
+from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
 from .heartbeat import Heartbeat
-from .migrator import Migrator, Plan
+from .migration import Migration
+from .migrator import Migrator
 from .nodes import NodeWatch
 from .observer import Observer
 from .snapshots import SnapshotMaker
@@ -40,9 +41,6 @@ from .view_log import ViewLog
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-MIGRATION_S = 0.5
-ROOM_TRIES = 3
-"""How often a store that finds no room waits for others to sink."""
 KEPT_REPLIES = 4096
 
 
@@ -68,14 +66,10 @@ class Coordinator:
         self._announced = asyncio.Event()
         self._nodes = NodeWatch(cluster, namespace, config)
         self._tasks: set[asyncio.Task[None]] = set()
-        self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes", "migration")}
-        self._migrator = Migrator(
-            self._core.catalog,
-            self._core.placement,
-            time.monotonic,
-            config.migration_policy or MigrationPolicy(),
-        )
-        self._numbers = itertools.count(1)
+        policy = config.migration_policy or MigrationPolicy()
+        migrator = Migrator(self._core.catalog, self._core.placement, time.monotonic, policy)
+        self._migration = Migration(self._core, migrator, self._owner, self._ask_core, self._announce)
+        self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes")} | self._migration.heartbeats
         self._observer = Observer(cluster, namespace)
         self._nodes.is_watched = lambda: self._observer.watched
         self._snapshots = SnapshotMaker(
@@ -91,9 +85,12 @@ class Coordinator:
         if request in self._answered:
             return self._answered[request]
         if isinstance(event, ev.StoreMany):
-            await self._make_room(event)
+            await asyncio.shield(self._started)
+            await self._migration.make_room(event)
         reply = await self._ask_core(event)
-        self._note_use(event, reply)
+        self._migration.note(event, reply)
+        if isinstance(event, ev.LocateMany) and event.touch:
+            self._activity.located(event.keys, reply.located)
         return reply
 
     async def _ask_core(self, event: ev.ClientEvent) -> cmd.Reply:
@@ -104,44 +101,6 @@ class Coordinator:
             future = self._waiting.setdefault(request, self._loop.create_future())
             self._feed(event)
         return await asyncio.shield(future)
-
-    async def _make_room(self, event: ev.StoreMany) -> None:
-        """Backpressure: a store that would find no room waits until something has sunk.
-
-        Before the core hears of the request, because a request that has failed stays failed.
-        """
-        await asyncio.shield(self._started)
-        options, nbytes = event.options, sum(event.sizes)
-        placement = self._core.placement
-        for _ in range(ROOM_TRIES):
-            if self._core.phase is not Phase.SERVING:
-                return
-            if placement.enough(options, placement.choose(options, nbytes)):
-                return
-            plan = self._migrator.make_room(options.tier or "warm", options.node, nbytes)
-            if plan is None or not await self._move(plan):
-                return
-
-    async def _move(self, plan: Plan) -> bool:
-        request = RequestId(f"migrator/{self._owner}", next(self._numbers))
-        reply = await self._ask_core(ev.MoveMany(request, plan.keys, plan.tier))
-        outcomes = reply.outcomes or (Outcome.OK,) * len(plan.keys)
-        moved = tuple(key for key, o in zip(plan.keys, outcomes, strict=True) if o is Outcome.OK)
-        self._activity.counts[f"moved_{plan.reason}"] += len(moved)
-        return bool(moved)
-
-    def _note_use(self, event: ev.ClientEvent, reply: cmd.Reply) -> None:
-        """What migration and the status page go by."""
-        if isinstance(event, ev.LocateMany):
-            if event.touch:
-                self._activity.located(event.keys, reply.located)
-                self._migrator.used(
-                    key
-                    for key, where in zip(event.keys, reply.located, strict=True)
-                    if where.outcome is Outcome.OK
-                )
-        elif isinstance(event, ev.StoreMany | ev.DeleteMany):
-            self._migrator.forgotten(event.keys)
 
     async def tell(self, event: ev.Event) -> None:
         """Pass on an event that has no answer: a corrupt copy, an operator's decision."""
@@ -185,7 +144,7 @@ class Coordinator:
         """One picture of the cluster, from what the coordinator knows. Replay shards and Memoria actors
         are asked at most once a second, and waited for a moment only."""
         await self._observer.look()
-        return self._snapshots.take()
+        return replace(self._snapshots.take(), migration=self._migration.status())
 
     async def drain(self, node: str) -> None:
         """Begin to move everything off a node."""
@@ -213,7 +172,8 @@ class Coordinator:
         self._feed(ev.Start(view, members))
         self._spawn(self._tick_forever())
         self._spawn(self._watch_forever())
-        self._spawn(self._migrate_forever())
+        self._spawn(self._migration.run_forever())
+        self._spawn(self._migration.fetch_ahead_forever())
 
     def _feed(self, event: ev.Event) -> None:
         for command in self._core.handle(event):
@@ -281,18 +241,10 @@ class Coordinator:
 
     def _announce(self, command: cmd.Announce) -> None:
         self._activity.announce(command)
+        self._migration.note_announced(command)
         log.info("%s member=%s keys=%d", command.what, command.member, len(command.keys))
         self._announced.set()
         self._announced = asyncio.Event()
-
-    async def _migrate_forever(self) -> None:
-        beat = self.heartbeats["migration"]
-        while True:
-            with beat.beat():
-                if self._core.phase is Phase.SERVING:
-                    for plan in self._migrator.plan():
-                        await self._move(plan)
-            await asyncio.sleep(beat.pause_s(MIGRATION_S))
 
     # -- loops ------------------------------------------------------------------------------------------
 

@@ -1,51 +1,68 @@
 """`Migrator`: which keys should be in another tier by now. Plain Python: the clock is passed in.
 
-Four rules, in this order, with the numbers of the `MigrationPolicy`:
+Each member has a `TierPolicy` of its own, which is told what comes, is read and goes. From these, and from
+the numbers of the `MigrationPolicy`, come five reasons to move:
 
-1. *Probation.* What was stored into hot and has not been read within `probation_s` sinks to warm.
-2. *Age.* What has not been used for as long as its tier's threshold sinks one tier.
-3. *Pressure.* A member above the high watermark sinks what is least valuable (lowest priority, then least
-   recently used) until it is below the low one.
-4. *Promotion.* What is read `reads_to_rise` times in cold or glacier rises to warm; what sank from hot
-   unread, and is read so often after all, rises to hot where there is room.
+- *probation*: what was stored into hot and was not read in time sinks;
+- *age*: what was not used for as long as its tier's threshold sinks;
+- *pressure*: a member above its high watermark sinks what its policy values least, down to the low one;
+- *promotion*: what is read often enough below rises: from cold or glacier to warm, and to hot what had sunk
+  from there, where there is room;
+- *prefetch*: what a predictor expects next comes up from cold or glacier, within its budget.
 
-Pinned keys stay where they are. Moves are limited in bytes, so that they never starve the foreground.
+What happens is noted at once, and worked through later in slices (`digest`), so that a request pays next to
+nothing and no round costs more the more keys there are. The catalog is the truth: whatever a policy names is
+checked against it first. Pinned keys stay where they are.
 """
 
 from __future__ import annotations
 
-import heapq
-from collections.abc import Callable, Iterable, Iterator
+import itertools
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..tiers.policies import MigrationPolicy
+from ..tiers.policies import MigrationPolicy, RiseOnRead
+from ..tiers.predictor import Predictor, PredictorStats
 from .core.catalog import Catalog, Entry
-from .core.model import TIER_ORDER, Kind, MemberId, MemberInfo
+from .core.commands import Located
+from .core.model import TIER_ORDER, Kind, MemberId, Outcome
 from .core.placement import Placement
+from .residents import Noted, Residents
 
-BATCH_BYTES = 256 << 20
-BATCH_KEYS = 4096
+BATCH_BYTES = 64 << 20
+BATCH_KEYS = 1024
+ROUND_BYTES = 4 * BATCH_BYTES
+"""At most so much of one member is named in one round; the rest comes in the next."""
+SLICE_KEYS = 1024
+SLICES_FOR_ROOM = 16
+"""Of what was noted; a writer that needs room does not wait for more of it."""
+MOST_READ_NOTES = 4096
+"""Reads beyond these are not counted: a policy can live with that, the coordinator's memory could not."""
+KEYS_TO_PREDICT = 64
+"""Of one request: whoever reads more at a time fetches ahead himself."""
+MOST_SUNK = 65_536
+PAUSE_S = 1.0
+"""A member whose keys found no room below is left alone for so long."""
+PREFETCH_SHARE = 0.1
+SLOW_TIERS = frozenset(("cold", "glacier"))
+SINKING = frozenset(("probation", "age", "pressure"))
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Move these keys to the tier."""
+    """Move these keys to the tier. `member`: where they sink from; `node`: where they had best arrive."""
 
     keys: tuple[str, ...]
     tier: str
     reason: str
-
-
-@dataclass(slots=True)
-class Use:
-    """Reads of a key since it was last written or moved."""
-
-    last_s: float
-    reads: int = 0
+    member: MemberId = ""
+    node: str = ""
+    nbytes: int = 0
 
 
 class Migrator:
-    """Watches uses, and plans moves. Belongs to the coordinator's event loop."""
+    """Follows what happens to keys, and plans moves. Belongs to the coordinator's event loop."""
 
     def __init__(
         self,
@@ -54,172 +71,265 @@ class Migrator:
         clock: Callable[[], float],
         policy: MigrationPolicy,
     ) -> None:
+        self.policy = policy
         self._catalog = catalog
         self._placement = placement
         self._clock = clock
-        self._policy = policy
-        self._started_s = clock()
-        self._uses: dict[str, Use] = {}
-        self._promotable: dict[str, None] = {}
-        self._sunk: set[str] = set()
-        """Keys that sank from hot because nobody had read them in time."""
+        self._residents = Residents(catalog, placement, clock, policy)
+        self._notes: deque[tuple[Noted, Sequence[str]]] = deque()
+        self._reads: deque[tuple[Sequence[str], Sequence[Located], str, str]] = deque(maxlen=MOST_READ_NOTES)
+        self._arrived: set[MemberId] = set()
+        self._backlog: deque[Iterator[str]] = deque()
+        self._rise = RiseOnRead(policy)
+        self._rising: dict[str, str] = {}
+        """Keys that are to rise, with the tier; those that are under way stay here until `settle`."""
+        self._asked: set[str] = set()
+        """Keys that rise, or are fetched, just now."""
+        self._sunk: OrderedDict[str, None] = OrderedDict()
+        """Keys that we have let sink from hot."""
+        self._predictor = Predictor(0)
+        self._fetches: dict[str, str] = {}
+        self._paused_until_s: dict[MemberId, float] = {}
 
-    def used(self, keys: Iterable[str]) -> None:
-        """These keys were read."""
-        now = self._clock()
-        for key in keys:
-            use = self._uses.get(key)
-            if use is None:
-                use = self._uses[key] = Use(now)
-            use.last_s = now
-            use.reads += 1
-            if use.reads == self._policy.reads_to_rise:
-                self._promotable[key] = None
+    # -- what happens -------------------------------------------------------------------------------
 
-    def forgotten(self, keys: Iterable[str]) -> None:
-        """These keys were written anew or deleted: earlier reads do not count."""
-        for key in keys:
-            self._uses.pop(key, None)
-            self._promotable.pop(key, None)
-            self._sunk.discard(key)
+    def note(self, what: Noted, keys: Sequence[str]) -> None:
+        """Something happened to these keys."""
+        for start in range(0, len(keys), SLICE_KEYS):
+            self._notes.append((what, keys[start : start + SLICE_KEYS]))
+
+    def note_reads(self, keys: Sequence[str], located: Sequence[Located], reader: str, node: str) -> None:
+        """A reader on a node was told where these keys are."""
+        for start in range(0, len(keys), SLICE_KEYS):
+            end = start + SLICE_KEYS
+            self._reads.append((keys[start:end], located[start:end], reader, node))
+
+    def note_member(self, member: MemberId, *, there: bool) -> None:
+        """A member has come, with whatever it holds, or has gone."""
+        self._residents.forget(member)
+        (self._arrived.add if there else self._arrived.discard)(member)
+
+    @property
+    def may_fetch_ahead(self) -> bool:
+        """Whether reads may lead to something to fetch."""
+        ready, used = self._placement.ready, self._catalog.used_bytes
+        return self.policy.prefetch_bytes > 0 and any(
+            used.get(member) for member, info in ready.items() if info.tier in SLOW_TIERS
+        )
+
+    @property
+    def has_news(self) -> bool:
+        """Whether stores or reads are still to be looked at."""
+        return bool(self._notes or self._reads)
+
+    @property
+    def behind(self) -> bool:
+        """Whether `digest` has more to do."""
+        return bool(self.has_news or self._arrived or self._backlog)
+
+    def digest(self) -> None:
+        """Work through one slice of what was noted: stores before reads, then what arrived with a member."""
+        for member in self._arrived:
+            self._backlog.append(iter(list(self._catalog.keys_at.get(member, ()))))
+        self._arrived.clear()
+        if self._notes:
+            what, keys = self._notes.popleft()
+            for key in keys:
+                self._follow(key, what)
+        elif self._reads:
+            self._digest_reads(*self._reads.popleft())
+        elif self._backlog:
+            keys = list(itertools.islice(self._backlog[0], SLICE_KEYS))
+            for key in keys:
+                self._follow(key, Noted.COPIED)
+            if not keys:
+                self._backlog.popleft()
+
+    def _follow(self, key: str, what: Noted) -> None:
+        there = self._residents.follow(key, what, proven=key in self._asked)
+        if what is Noted.STORED or not there:
+            self._rise.on_remove(key)
+            self._sunk.pop(key, None)
+
+    def _digest_reads(self, keys: Sequence[str], located: Sequence[Located], reader: str, node: str) -> None:
+        now_s = self._clock()
+        predicts = self.may_fetch_ahead
+        for number, (key, where) in enumerate(zip(keys, located, strict=True)):
+            entry = self._catalog.entries.get(key)
+            if where.outcome is not Outcome.OK or entry is None or entry.kind is not Kind.VALUE:
+                continue
+            policy = self._residents.policies.get(where.members[0][0])
+            if policy is not None:
+                policy.on_access(key, now_s)
+            tier = self._rises_to(key, entry)
+            if tier is not None and key not in self._asked and self._rise.on_access(key, now_s):
+                self._rising[key] = tier
+            if predicts and number < KEYS_TO_PREDICT:
+                for wanted in self._predictor.on_access(key, self._bytes_to_fetch, reader):
+                    self._fetches[wanted] = node
+
+    def _rises_to(self, key: str, entry: Entry) -> str | None:
+        """The tier to which the key would rise if it is read often; None where it is at home."""
+        if entry.pinned:
+            return None
+        ready = self._placement.ready
+        tiers = {ready[member].tier for member in entry.holders if member in ready}
+        if tiers and tiers <= SLOW_TIERS:
+            return "warm"
+        return "hot" if key in self._sunk and "hot" not in tiers else None
+
+    def _bytes_to_fetch(self, key: str) -> int | None:
+        entry = self._catalog.entries.get(key)
+        if entry is None or entry.kind is not Kind.VALUE or key in self._asked:
+            return None
+        return entry.nbytes if self._rises_to(key, entry) == "warm" else None
+
+    # -- what should move ---------------------------------------------------------------------------
 
     def plan(self) -> list[Plan]:
-        """What should move now. Cost: the keys of hot; those of a member only where it is too full."""
-        plans = [*self._probation(), *self._aged(), *self._pressure(), *self._promotions()]
-        seen: set[str] = set()
-        chosen = []
-        for plan in plans:
-            keys = tuple(key for key in plan.keys if key not in seen)
-            seen.update(keys)
-            if keys:
-                chosen.append(Plan(keys, plan.tier, plan.reason))
-        return chosen
+        """What should move now, apart from `fetches`. Bounded work, whatever the number of keys. The keys
+        are leaving until `settle` is called for each plan."""
+        plans = [*self._promotions()]
+        now_s = self._clock()
+        for member, policy in self._residents.policies.items():
+            below = self._carried_below(member)
+            if below is None or self._paused_until_s.get(member, now_s) > now_s:
+                continue
+            due: dict[str, list[str]] = {}
+            for key, reason in policy.due(now_s, BATCH_KEYS):
+                due.setdefault(reason, []).append(key)
+            for reason, keys in due.items():
+                plans += self._batches(self._residents.movable(member, keys), below, reason, member)
+            used = self._catalog.used_bytes.get(member, 0) - policy.leaving_bytes
+            surplus = self.policy.bytes_to_free(used, policy.capacity_bytes)
+            if surplus > 0:
+                victims = self._residents.victims(member, min(surplus, ROUND_BYTES))
+                plans += self._batches(victims, below, "pressure", member)
+        return plans
+
+    def fetches(self) -> list[Plan]:
+        """What the predictor wants now."""
+        warm = sum(info.capacity_bytes for info in self._placement.ready.values() if info.tier == "warm")
+        self._predictor.budget_bytes = min(self.policy.prefetch_bytes, int(warm * PREFETCH_SHARE))
+        by_node: dict[str, list[str]] = {}
+        fetches, self._fetches = self._fetches, {}
+        for key, node in fetches.items():
+            if key in self._rising or self._bytes_to_fetch(key) is None:
+                self._predictor.on_failed(key)
+            else:
+                by_node.setdefault(node, []).append(key)
+        plans: list[Plan] = []
+        for node, keys in by_node.items():
+            plans += self._batches(keys, "warm", "prefetch", node=node)
+        self._asked.update(key for plan in plans for key in plan.keys)
+        return plans
 
     def make_room(self, tier: str, node: str, nbytes: int) -> Plan | None:
         """What must leave the tier, on the node where possible, so that so many bytes fit; None where
-        nothing that may leave would make room."""
-        below = self.below(tier)
-        if below is None:
-            return None
+        nothing that may leave would make room. To be settled as the others."""
+        for _ in range(SLICES_FOR_ROOM):
+            if self._notes:
+                self.digest()
         members = [m for m, info in self._placement.ready.items() if info.tier == tier]
         members.sort(key=lambda m: (self._placement.ready[m].node != node, m))
         for member in members:
-            if self._placement.ready[member].capacity_bytes < nbytes:
-                continue
+            below = self._carried_below(member)
+            policy = self._residents.policy_of(member)
             short = nbytes - self._placement.free_bytes(member)
-            keys = self._least_valuable(member, short)
-            if sum(self._catalog.entries[key].nbytes for key in keys) >= short:
-                return Plan(tuple(keys), below, "pressure")
+            if below is None or policy is None or policy.capacity_bytes < nbytes or short <= 0:
+                continue
+            keys = self._residents.victims(member, short)
+            while self._nbytes(keys) < short and self._backlog:
+                self.digest()
+                keys += self._residents.victims(member, short - self._nbytes(keys))
+            if self._nbytes(keys) >= short:
+                return Plan(tuple(keys), below, "pressure", member, nbytes=self._nbytes(keys))
+            for key in keys:
+                policy.keep(key)
         return None
 
-    def below(self, tier: str) -> str | None:
-        """The next tier down that somebody carries."""
-        carried = {info.tier for info in self._placement.ready.values()}
-        lower = TIER_ORDER[TIER_ORDER.index(tier) + 1 :]
-        return next((t for t in lower if t in carried), None)
+    def settle(self, plan: Plan, outcomes: Sequence[Outcome] | None) -> int:
+        """A plan was carried out, with these outcomes (None: nobody knows). How many keys moved."""
+        moved = 0
+        policy = self._residents.policies.get(plan.member)
+        for i, key in enumerate(plan.keys):
+            outcome = Outcome.UNAVAILABLE if outcomes is None else outcomes[i]
+            self._follow(key, Noted.MOVED)
+            self._asked.discard(key)
+            if outcome is Outcome.OK:
+                moved += 1
+                if plan.reason in SINKING:
+                    self._sank(key, plan.member)
+            elif policy is not None:
+                policy.keep(key)
+            if outcome is Outcome.FULL:
+                self._paused_until_s[plan.member] = self._clock() + PAUSE_S
+            if plan.reason == "prefetch" and outcome is not Outcome.OK:
+                self._predictor.on_failed(key)
+        return moved
 
-    # -- the rules ----------------------------------------------------------------------------------
-
-    def _probation(self) -> Iterator[Plan]:
-        limit = self._clock() - self._policy.probation_s
-        below = self.below("hot")
-        if below is None:
-            return
-        for member in self._members("hot"):
-            unread = [
-                key
-                for key, entry in self._movable(member)
-                if entry.changed_s <= limit and key not in self._uses
-            ]
-            for plan in self._batches(unread, below, "probation"):
-                self._sunk.update(plan.keys)
-                yield plan
-
-    def _aged(self) -> Iterator[Plan]:
-        now = self._clock()
-        for tier in TIER_ORDER[:-1]:
-            threshold_s = self._policy.threshold_s(tier)
-            below = self.below(tier)
-            if below is None or now - self._started_s < threshold_s:
-                continue
-            for member in self._members(tier):
-                old = [
-                    key
-                    for key, entry in self._movable(member)
-                    if now - self._last_use_s(key, entry) >= threshold_s
-                ]
-                yield from self._batches(old, below, "age")
-
-    def _pressure(self) -> Iterator[Plan]:
-        for member, info in self._placement.ready.items():
-            below = self.below(info.tier)
-            used = self._catalog.used_bytes.get(member, 0)
-            surplus = self._policy.bytes_to_free(used, info.capacity_bytes)
-            if below is not None and surplus:
-                yield from self._batches(self._least_valuable(member, surplus), below, "pressure")
-
-    def _promotions(self) -> Iterator[Plan]:
-        promotable, self._promotable = self._promotable, {}
-        rising: dict[str, list[str]] = {"warm": [], "hot": []}
-        room = {member: self._placement.free_bytes(member) for member in self._members("hot")}
-        for key in promotable:
-            entry = self._catalog.entries.get(key)
-            if entry is None or entry.kind is not Kind.VALUE or entry.pinned:
-                continue
-            tiers = {self._info(m).tier for m in entry.holders if m in self._placement.ready}
-            roomy = next((member for member, free in room.items() if free >= entry.nbytes), None)
-            if key in self._sunk and "hot" not in tiers and roomy is not None:
-                room[roomy] -= entry.nbytes
-                rising["hot"].append(key)
-            elif tiers and tiers <= {"cold", "glacier"}:
-                rising["warm"].append(key)
-        for tier, keys in rising.items():
-            if keys and self._members(tier):
-                yield from self._batches(keys, tier, "promotion")
+    @property
+    def prediction(self) -> PredictorStats:
+        """What fetching ahead has cost and brought."""
+        return self._predictor.stats
 
     # -- parts --------------------------------------------------------------------------------------
 
-    def _info(self, member: MemberId) -> MemberInfo:
-        return self._placement.ready[member]
+    def _sank(self, key: str, member: MemberId) -> None:
+        self._predictor.on_failed(key)  # if it was fetched, then in vain
+        if self._placement.ready.get(member) and self._placement.ready[member].tier == "hot":
+            self._sunk[key] = None
+            if len(self._sunk) > MOST_SUNK:
+                self._sunk.popitem(last=False)
+        entry, policy = self._catalog.entries.get(key), self._residents.policies.get(member)
+        if entry is not None and member in entry.holders and policy is not None:
+            policy.on_remove(key)  # this copy is needed where it is: naming it again would lead to nothing
 
-    def _members(self, tier: str) -> list[MemberId]:
-        return [member for member, info in self._placement.ready.items() if info.tier == tier]
+    def _promotions(self) -> Iterator[Plan]:
+        rising, self._rising = self._rising, {}
+        chosen: dict[str, list[str]] = {}
+        promised: dict[MemberId, int] = {}
+        for key, tier in rising.items():
+            entry = self._catalog.entries.get(key)
+            if entry is None or entry.kind is not Kind.VALUE or self._rises_to(key, entry) != tier:
+                continue
+            nbytes = entry.nbytes
+            for member, info in self._placement.ready.items():
+                policy = self._residents.policy_of(member) if info.tier == tier else None
+                if policy is not None and policy.admits(nbytes):
+                    taken = promised.get(member, 0)
+                    if self._placement.free_bytes(member) - taken >= nbytes:
+                        promised[member] = taken + nbytes
+                        chosen.setdefault(tier, []).append(key)
+                        break
+        for tier, keys in chosen.items():
+            self._asked.update(keys)
+            yield from self._batches(keys, tier, "promotion")
 
-    def _movable(self, member: MemberId) -> Iterator[tuple[str, Entry]]:
+    def _carried_below(self, member: MemberId) -> str | None:
+        """The next tier down that somebody carries; None for a member that is not there."""
+        info = self._placement.ready.get(member)
+        if info is None:
+            return None
+        carried = {info.tier for info in self._placement.ready.values()}
+        lower = TIER_ORDER[TIER_ORDER.index(info.tier) + 1 :]
+        return next((tier for tier in lower if tier in carried), None)
+
+    def _nbytes(self, keys: Iterable[str]) -> int:
         entries = self._catalog.entries
-        for key in self._catalog.keys_at.get(member, ()):
-            entry = entries[key]
-            if entry.kind is Kind.VALUE and not entry.pinned and member in entry.holders:
-                yield key, entry
+        return sum(entries[key].nbytes for key in keys)
 
-    def _last_use_s(self, key: str, entry: Entry) -> float:
-        use = self._uses.get(key)
-        return entry.changed_s if use is None else max(use.last_s, entry.changed_s)
-
-    def _least_valuable(self, member: MemberId, nbytes: int) -> list[str]:
-        """Keys to give up, so that at least so many bytes are free; fewer where there are no more."""
-        if nbytes <= 0:
-            return []
-        ranked = [
-            (entry.priority, self._last_use_s(key, entry), key, entry.nbytes)
-            for key, entry in self._movable(member)
-        ]
-        heapq.heapify(ranked)
-        keys, freed = [], 0
-        while ranked and freed < nbytes:
-            _, _, key, size = heapq.heappop(ranked)
-            keys.append(key)
-            freed += size
-        return keys
-
-    def _batches(self, keys: list[str], tier: str, reason: str) -> Iterator[Plan]:
-        """One batch: the rest comes at the next round."""
+    def _batches(
+        self, keys: Sequence[str], tier: str, reason: str, member: MemberId = "", node: str = ""
+    ) -> Iterator[Plan]:
         chosen: list[str] = []
         nbytes = 0
-        for key in keys[:BATCH_KEYS]:
-            nbytes += self._catalog.entries[key].nbytes
-            if chosen and nbytes > BATCH_BYTES:
-                break
+        for key in keys:
+            size = self._catalog.entries[key].nbytes
+            if chosen and (nbytes + size > BATCH_BYTES or len(chosen) >= BATCH_KEYS):
+                yield Plan(tuple(chosen), tier, reason, member, node, nbytes)
+                chosen, nbytes = [], 0
             chosen.append(key)
+            nbytes += size
         if chosen:
-            yield Plan(tuple(chosen), tier, reason)
+            yield Plan(tuple(chosen), tier, reason, member, node, nbytes)

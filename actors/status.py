@@ -109,6 +109,26 @@ class FlowStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class MigrationStatus:
+    """What moves by itself: by reason (probation, age, pressure, promotion, prefetch), since the
+    coordinator started."""
+
+    policy: str = ""
+    """The name of the eviction policy."""
+    max_bytes_per_s: float = 0.0
+    """The limit in the background; writers that wait for room are not held up by it."""
+    moved_keys: Mapping[str, int] = field(default_factory=dict)
+    moved_bytes: Mapping[str, int] = field(default_factory=dict)
+    behind: bool = False
+    """Whether stores, reads or members that came are still to be looked at."""
+    fetched_bytes: int = 0
+    """Brought up because the predictor expected a read."""
+    fetched_in_vain_bytes: int = 0
+    trusted_patterns: tuple[str, ...] = ()
+    """What the predictor goes by at present; empty where it has switched itself off."""
+
+
+@dataclass(frozen=True, slots=True)
 class KeyStatus:
     """One key: the fastest tier that has it, on how many nodes, and how often it was read lately."""
 
@@ -232,6 +252,7 @@ class Snapshot:
     """Durable members that are down and hold something, or may: their disk is missed."""
     reads: ReadStatus = field(default_factory=ReadStatus)
     flows: tuple[FlowStatus, ...] = ()
+    migration: MigrationStatus = field(default_factory=MigrationStatus)
     largest: tuple[KeyStatus, ...] = ()
     hottest: tuple[KeyStatus, ...] = ()
     replay: tuple[ReplayStatus, ...] = ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from typing import TYPE_CHECKING
 
+from .commands import Announce
 from .events import DeleteMany
 from .model import Kind, RequestId
 
@@ -48,4 +49,5 @@ class Expiries:
         if not keys:
             return None
         self._sequence += 1
+        core.emit(Announce("expired", keys=tuple(keys)))
         return DeleteMany(RequestId(self._client, self._sequence), tuple(keys))

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ...errors import InvalidType, InvalidValue
+
+if TYPE_CHECKING:
+    from .base import EvictionPolicy
 
 TIERS: Final = ("hot", "warm", "cold", "glacier")
 """From the fastest to the most patient; data sinks to the right and rises to the left."""
@@ -26,6 +30,9 @@ class MigrationPolicy:
     ``math.inf`` switches a threshold off. Watermarks are fractions of a tier's budget: above the high one
     data sinks until the low one is reached. A new entry in the hot tier sinks after ``probation_s`` unless
     it was read; an entry below rises when it is read ``reads_to_rise`` times within ``rise_window_s``.
+    ``eviction`` is a name, or makes an `EvictionPolicy` of yours from a capacity in bytes.
+    Moves in the background take at most ``max_bytes_per_s``; those that a writer waits for are not held up.
+    At most ``prefetch_bytes`` are fetched ahead and not read yet; 0 switches that off.
     Raises `InvalidValue` or `InvalidType` for numbers that cannot be.
 
     Examples:
@@ -40,19 +47,21 @@ class MigrationPolicy:
     """Hours."""
     cold_to_glacier_threshold: float | timedelta = 30
     """Days."""
-    eviction: str = EVICTION_POLICIES[0]
+    eviction: str | Callable[[int], EvictionPolicy] = EVICTION_POLICIES[0]
     high_watermark: float = 0.9
     low_watermark: float = 0.8
     probation_s: float = 3.0
     reads_to_rise: int = 2
     rise_window_s: float = 60.0
+    max_bytes_per_s: float = 512 * 2**20
+    prefetch_bytes: int = 256 * 2**20
 
     def __post_init__(self) -> None:
         for name in ("hot_to_warm_threshold", "warm_to_cold_threshold", "cold_to_glacier_threshold"):
             _seconds(name, getattr(self, name), _HOUR_S)
         _seconds("probation_s", self.probation_s, 1.0)
         _seconds("rise_window_s", self.rise_window_s, 1.0)
-        if self.eviction not in EVICTION_POLICIES:
+        if not callable(self.eviction) and self.eviction not in EVICTION_POLICIES:
             raise InvalidValue(
                 f"there is no eviction policy {self.eviction!r}; choose from {', '.join(EVICTION_POLICIES)}"
             )
@@ -65,6 +74,17 @@ class MigrationPolicy:
             raise InvalidType(f"reads_to_rise is a whole number, not {self.reads_to_rise!r}")
         if self.reads_to_rise < 1:
             raise InvalidValue(f"reads_to_rise is at least 1, not {self.reads_to_rise}")
+        if not self.max_bytes_per_s > 0:
+            raise InvalidValue(f"max_bytes_per_s must be positive, not {self.max_bytes_per_s!r}")
+        if not self.prefetch_bytes >= 0:
+            raise InvalidValue(f"prefetch_bytes is a number of bytes (0: none), not {self.prefetch_bytes!r}")
+
+    @property
+    def eviction_name(self) -> str:
+        """The name of the eviction policy, for those who read a status."""
+        if isinstance(self.eviction, str):
+            return self.eviction
+        return getattr(self.eviction, "__name__", type(self.eviction).__name__)
 
     def threshold_s(self, tier: str) -> float:
         """After how many seconds without use data leaves ``tier``; infinity for glacier."""

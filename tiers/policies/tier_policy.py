@@ -132,7 +132,7 @@ class TierPolicy:
         resident.priority = priority
 
     def set_pinned(self, key: str, pinned: bool, now_s: float) -> None:
-        """Pin a key, or let it go again (which counts as a use)."""
+        """Pin a key, or let it go again (which counts as a use; in hot it is on probation anew)."""
         resident = self._residents.get(key)
         if resident is None or resident.pinned == pinned:
             return
@@ -145,6 +145,8 @@ class TierPolicy:
             resident.last_used_s = now_s
             self._by_use[key] = None
             self._level(resident.priority).on_store(key, resident.nbytes, now_s)
+            if self.tier == "hot":
+                self._on_probation[key] = now_s
 
     # -- decisions
 

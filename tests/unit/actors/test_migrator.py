@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from memories.actors.allowance import Allowance
 from memories.actors.core.catalog import Catalog, Entry
-from memories.actors.core.model import CoreConfig, Kind, MemberInfo, StoreOptions, Version
+from memories.actors.core.commands import Located
+from memories.actors.core.model import CoreConfig, Kind, MemberInfo, Outcome, StoreOptions, Version
 from memories.actors.core.placement import Placement
 from memories.actors.migrator import Migrator, Plan
-from memories.tiers.policies import MigrationPolicy
+from memories.actors.residents import Noted
+from memories.errors import InvalidType
+from memories.tiers.policies import EvictionPolicy, LeastRecentlyUsed, MigrationPolicy
 
-CAPACITY = 1_000
+CAPACITY = 10_000
 
 
 class World:
@@ -33,24 +38,48 @@ class World:
     ) -> None:
         options = StoreOptions(priority=priority, pinned=pinned)
         entry = Entry(Version(1, 1), Kind.VALUE, nbytes, (), options)
-        entry.changed_s = self.now_s
         self.catalog.put(key, entry, (f"n/{tier}",), ())
-        self.migrator.forgotten([key])
+        self.migrator.note(Noted.STORED, (key,))
+        self.digest()
+
+    def read(self, key: str, times: int = 1) -> None:
+        for _ in range(times):
+            entry = self.catalog.entries[key]
+            where = Located(Outcome.OK, entry.version, entry.nbytes, ((entry.holders[0], 1),))
+            self.migrator.note_reads((key,), (where,), "reader", "n")
+            self.digest()
+
+    def digest(self) -> None:
+        while self.migrator.behind:
+            self.migrator.digest()
+
+    def plan(self) -> list[Plan]:
+        """What is planned; nothing of it is carried out."""
+        plans = self.migrator.plan()
+        for plan in plans:
+            self.migrator.settle(plan, [Outcome.UNAVAILABLE] * len(plan.keys))
+        return plans
 
     def plans(self) -> dict[str, tuple[str, str]]:
-        return {key: (plan.tier, plan.reason) for plan in self.migrator.plan() for key in plan.keys}
+        return {key: (plan.tier, plan.reason) for plan in self.plan() for key in plan.keys}
 
-    def carry_out(self) -> None:
-        for plan in self.migrator.plan():
+    def carry_out(self, plans: list[Plan] | None = None) -> dict[str, str]:
+        moved = {}
+        for plan in self.migrator.plan() if plans is None else plans:
             for key in plan.keys:
                 self.catalog.put(key, self.catalog.entries[key], (f"n/{plan.tier}",), ())
+                moved[key] = plan.tier
+            self.migrator.note(Noted.MOVED, plan.keys)
+            self.migrator.settle(plan, [Outcome.OK] * len(plan.keys))
+        self.digest()
+        return moved
 
 
 def test_what_is_not_read_in_hot_sinks_after_its_probation_and_what_is_read_stays() -> None:
     world = World()
     world.store("read", "hot")
     world.store("unread", "hot")
-    world.migrator.used(["read"])
+    world.read("read")
     world.now_s += 2.9
     assert world.plans() == {}
     world.now_s += 0.2
@@ -63,25 +92,23 @@ def test_what_sank_unread_rises_again_when_it_is_read_after_all() -> None:
     world.store("never", "hot")
     world.now_s += 4
     world.carry_out()
-    world.migrator.used(["late"])
+    world.read("late")
     assert world.plans() == {}
-    world.migrator.used(["late"])
+    world.read("late")
     assert world.plans() == {"late": ("hot", "promotion")}
 
 
 def test_what_was_stored_into_warm_stays_there_however_often_it_is_read() -> None:
     world = World()
     world.store("placed", "warm")
-    for _ in range(10):
-        world.migrator.used(["placed"])
+    world.read("placed", 10)
     assert world.plans() == {}
 
 
 def test_what_is_read_in_cold_rises_to_warm() -> None:
     world = World()
     world.store("deep", "cold")
-    world.migrator.used(["deep"])
-    world.migrator.used(["deep"])
+    world.read("deep", 2)
     assert world.plans() == {"deep": ("warm", "promotion")}
 
 
@@ -89,7 +116,7 @@ def test_what_is_read_in_cold_rises_to_warm() -> None:
 def test_age_sinks_one_tier(tier: str, below: str, hours: float) -> None:
     world = World()
     world.store("old", tier)
-    world.migrator.used(["old"])
+    world.read("old")
     world.now_s += hours * 3600 - 1
     assert world.plans() == {}
     world.now_s += 2
@@ -97,21 +124,157 @@ def test_age_sinks_one_tier(tier: str, below: str, hours: float) -> None:
 
 
 def test_pressure_takes_the_least_valuable_first_and_never_what_is_pinned() -> None:
-    world = World()
-    world.store("pinned", "warm", 300, pinned=True)
-    world.store("important", "warm", 200, priority=5)
-    world.store("old", "warm", 200)
+    world = World(MigrationPolicy(eviction="lru"))
+    world.store("pinned", "warm", 3_000, pinned=True)
+    world.store("important", "warm", 2_000, priority=5)
+    world.store("old", "warm", 2_000)
     world.now_s += 1
-    world.store("young", "warm", 250)
+    world.store("young", "warm", 2_500)
     assert world.plans() == {"old": ("cold", "pressure")}
-    plan = world.migrator.make_room("warm", "n", 400)
-    assert plan == Plan(("old", "young"), "cold", "pressure")
-    assert world.migrator.make_room("warm", "n", 800) is None
+    plan = world.migrator.make_room("warm", "n", 4_000)
+    assert plan == Plan(("old", "young"), "cold", "pressure", "n/warm", nbytes=4_500)
+    assert world.migrator.make_room("warm", "n", 8_000) is None
     assert world.migrator.make_room("warm", "n", CAPACITY + 1) is None
+
+
+def test_two_writers_are_not_given_the_same_room() -> None:
+    world = World(MigrationPolicy(eviction="lru"))
+    for i in range(10):
+        world.store(f"k{i}", "warm", 1_000)
+    first, second = (world.migrator.make_room("warm", "n", 3_000) for _ in range(2))
+    assert first is not None
+    assert second is not None
+    assert not set(first.keys) & set(second.keys)
 
 
 def test_nothing_sinks_below_the_lowest_tier() -> None:
     world = World()
-    world.store("full", "cold", 990)
+    world.store("full", "cold", 9_900)
     assert world.plans() == {}
-    assert world.migrator.make_room("cold", "n", 500) is None
+    assert world.migrator.make_room("cold", "n", 5_000) is None
+
+
+def test_a_scan_does_not_push_out_what_is_read_often() -> None:
+    """The default policy: the working set stays, whatever passes through."""
+    world = World(MigrationPolicy(probation_s=1e9))
+    hot_set = [f"hot/{i}" for i in range(40)]
+    for key in hot_set:
+        world.store(key, "hot")
+    for i in range(300):
+        for key in hot_set:
+            world.read(key)
+        world.store(f"scan/{i}", "hot")
+        world.carry_out()
+    in_hot = world.catalog.keys_at["n/hot"]
+    assert all(key in in_hot for key in hot_set)
+    assert world.catalog.used_bytes["n/hot"] <= 0.9 * CAPACITY
+
+
+def test_least_recently_used_is_another_choice_and_loses_to_the_same_scan() -> None:
+    world = World(MigrationPolicy(probation_s=1e9, eviction="lru"))
+    world.store("hot", "hot")
+    for i in range(150):
+        world.store(f"scan/{i}", "hot")
+        world.carry_out()
+    assert "hot" not in world.catalog.keys_at["n/hot"]
+
+
+class LargestFirst(LeastRecentlyUsed):
+    """A user's own policy: the largest key goes first."""
+
+    def _pop(self) -> str | None:
+        if not self._order:
+            return None
+        key = max(self._order, key=self.size_of)
+        del self._order[key]
+        return key
+
+
+def test_a_users_own_eviction_policy_decides() -> None:
+    world = World(MigrationPolicy(eviction=LargestFirst))
+    world.store("small", "warm", 100)
+    world.store("large", "warm", 6_000)
+    world.store("middle", "warm", 3_500)
+    assert world.plans() == {"large": ("cold", "pressure")}
+
+
+def test_what_is_no_policy_is_refused() -> None:
+    def no_policy(capacity_bytes: int) -> EvictionPolicy:
+        return capacity_bytes  # type: ignore[return-value]
+
+    world = World(MigrationPolicy(eviction=no_policy))
+    with pytest.raises(InvalidType, match="not an EvictionPolicy"):
+        world.store("key", "warm")
+
+
+def test_the_predictor_brings_up_what_comes_next_within_its_budget_and_stops_when_it_is_wrong() -> None:
+    world = World(MigrationPolicy(prefetch_bytes=300))
+    for i in range(1_000):
+        world.store(f"part-{i:03}", "cold")
+    fetched: dict[str, str] = {}
+    for i in range(40):
+        world.read(f"part-{i:03}")
+        plans = world.migrator.fetches()
+        assert sum(plan.nbytes for plan in plans) <= 300
+        fetched |= world.carry_out(plans)
+    assert set(fetched.values()) == {"warm"}
+    assert {f"part-{i:03}" for i in range(30, 40)} <= set(fetched)
+    assert len(fetched) <= 43
+    before = world.migrator.prediction
+    assert before.is_on
+    for i in 44 + np.random.default_rng(0).permutation(900)[:400]:
+        world.read(f"part-{i:03}")
+        world.carry_out(world.migrator.fetches())
+    after = world.migrator.prediction
+    assert after.fetched_bytes - before.fetched_bytes <= 0.02 * 40_000
+    assert after.wasted_bytes <= 600
+
+
+def test_a_key_that_cannot_leave_is_not_named_again_and_again() -> None:
+    """Of a durable value the copy on disk stays, although it was moved: the move changed nothing there."""
+    world = World(MigrationPolicy(probation_s=1))
+    world.store("stuck", "hot")
+    world.now_s += 2
+    (plan,) = world.migrator.plan()
+    world.migrator.settle(plan, [Outcome.OK])  # and it is still in hot
+    world.now_s += 2
+    assert world.plans() == {}
+    world.store("stuck", "hot")  # written anew, it counts again
+    world.now_s += 2
+    assert world.plans() == {"stuck": ("warm", "probation")}
+
+
+def test_a_tier_below_that_is_full_gives_pause_and_is_tried_again() -> None:
+    world = World(MigrationPolicy(probation_s=1))
+    world.store("k", "hot")
+    world.now_s += 2
+    (plan,) = world.migrator.plan()
+    world.migrator.settle(plan, [Outcome.FULL])
+    assert world.migrator.plan() == []
+    world.now_s += 2
+    assert world.plans() == {"k": ("warm", "probation")}
+
+
+def test_what_comes_with_a_member_is_not_on_probation_and_sinks_under_pressure() -> None:
+    """After the coordinator's restart nobody knows what was read."""
+    world = World()
+    for i in range(95):
+        entry = Entry(Version(1, 1), Kind.VALUE, 100, (), StoreOptions())
+        world.catalog.put(f"k{i}", entry, ("n/hot",), ())
+    world.migrator.note_member("n/hot", there=True)
+    world.digest()
+    world.now_s += 100
+    reasons = {reason for _, reason in world.plans().values()}
+    assert reasons == {"pressure"}
+
+
+def test_an_allowance_lets_a_burst_pass_and_then_so_much_a_second() -> None:
+    now_s = 0.0
+    allowance = Allowance(1_000, lambda: now_s)
+    allowance.spend(500)
+    assert allowance.wait_s() == 0
+    allowance.spend(3_000)
+    assert allowance.wait_s() == pytest.approx(3)
+    now_s = 100
+    allowance.spend(501)
+    assert allowance.wait_s() == pytest.approx(0.001)
