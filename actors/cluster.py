@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import ray
 from ray.util import list_named_actors
 
-from ..errors import Closed, DeadlineExceeded, InvalidValue, Unavailable, VersionMismatch
+from ..errors import Closed, DeadlineExceeded, InvalidValue, NotRunning, VersionMismatch
 from .calls import Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
@@ -151,10 +151,7 @@ class Cluster:
         return f"<Cluster {self.name!r} {state}>"
 
     def _coordinator(self) -> Any:
-        try:
-            return ray.get_actor(coordinator_name(self.name), self.namespace)
-        except ValueError:
-            raise Unavailable(f"cluster {self.name!r} does not run (any more); connect() starts it") from None
+        return find_coordinator(self.name, self.namespace)
 
     def _memoria_actors(self) -> list[Any]:
         prefix = memoria_actor_name(self.name, "")
@@ -167,12 +164,33 @@ class Cluster:
             raise Closed(f"this connection to cluster {self.name!r} is closed; connect() again")
 
 
+def find_coordinator(name: str, namespace: str) -> Any:
+    """The coordinator of a cluster that runs. Raises `NotRunning`, and names those that do run."""
+    try:
+        return ray.get_actor(coordinator_name(name), namespace)
+    except ValueError:
+        running = running_clusters(namespace)
+        others = f"; here run {', '.join(map(repr, running))}" if running else ""
+        raise NotRunning(
+            f"cluster {name!r} does not run (any more){others}; memories.connect() starts it"
+        ) from None
+
+
+def running_clusters(namespace: str) -> list[str]:
+    """The names of the clusters in this Ray, sorted."""
+    suffix = coordinator_name("")
+    named = list_named_actors(all_namespaces=True)
+    names = [actor["name"] for actor in named if actor["namespace"] == namespace]
+    return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
+
+
 def connect(
     address: str | None = None,
     *,
     name: str = "default",
     namespace: str = NAMESPACE,
     config: ClusterConfig | None = None,
+    start: bool = True,
     timeout_s: float = READY_TIMEOUT_S,
 ) -> Cluster:
     """Join a cluster by its name, or start it where it does not run yet.
@@ -181,9 +199,11 @@ def connect(
         machine; None takes the Ray that this process has, or ``RAY_ADDRESS``, or the one that runs on
         this machine, or starts one.
     config: budgets and places, used where the cluster is started; a running one keeps its own.
+    start: False never starts anything: neither Ray nor the cluster.
 
-    Raises `Unavailable` where nothing answers or this machine is not a node, `VersionMismatch` where
-    the cluster runs another version, and `DeadlineExceeded`.
+    Raises `NotRunning` where nothing answers (or runs, with ``start=False``), `Unavailable` where this
+    machine is not a node, `VersionMismatch` where the cluster runs another version, and
+    `DeadlineExceeded`.
 
     Examples:
         >>> import memories
@@ -192,18 +212,27 @@ def connect(
         1
     """
     check_cluster_name(name)
-    session = RaySession.join(address)
-    return open_cluster(session, name, namespace, config or ClusterConfig(), timeout_s)
+    session = RaySession.join(address, start=start)
+    return open_cluster(session, name, namespace, config or ClusterConfig(), timeout_s, start=start)
 
 
 def open_cluster(
-    session: RaySession, name: str, namespace: str, config: ClusterConfig, timeout_s: float
+    session: RaySession,
+    name: str,
+    namespace: str,
+    config: ClusterConfig,
+    timeout_s: float,
+    *,
+    start: bool = True,
 ) -> Cluster:
     """Start or find the coordinator in a session, and wait until its members are ready."""
     from .. import __version__
 
     try:
-        coordinator = start_coordinator(name, namespace, config, CoreConfig())
+        if start:
+            coordinator = start_coordinator(name, namespace, config, CoreConfig())
+        else:
+            coordinator = find_coordinator(name, namespace)
         version = get(coordinator.wait_ready.remote(timeout_s), timeout_s + 5)
     except ray.exceptions.GetTimeoutError as error:
         session.end()

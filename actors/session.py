@@ -12,7 +12,7 @@ import psutil
 import ray
 from ray._private import services
 
-from ..errors import InvalidValue, Unavailable
+from ..errors import InvalidValue, NotRunning, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +29,29 @@ class RaySession:
     pid: int
 
     @classmethod
-    def join(cls, address: str | None = None) -> RaySession:
+    def join(cls, address: str | None = None, *, start: bool = True) -> RaySession:
         """Use the Ray that this process has; else the one at `address`, in ``RAY_ADDRESS``, or on this
-        machine; else start one on this machine.
+        machine; else start one on this machine, unless ``start=False``.
 
-        Raises `Unavailable` where nothing answers at an address that was asked for, and where this
-        machine is not a node of that cluster (Ray would end the process after 10 s).
+        Raises `NotRunning` where nothing answers at an address that was asked for, or none may be
+        started, and `Unavailable` where this machine is not a node of that cluster (Ray would end the
+        process after 10 s).
         """
         if ray.is_initialized():
             return cls._initialised(address)
         wanted = address or os.environ.get("RAY_ADDRESS") or _running_here()
-        if wanted is None or wanted == "local":
+        if start and (wanted is None or wanted == "local"):
             return cls.start()
-        if wanted == "auto":
-            found = os.environ.get("RAY_ADDRESS") or _running_here()
-            if found is None:
-                raise Unavailable(
-                    "no Ray runs on this machine; start it with `ray start --head`, or connect() alone"
-                )
-            wanted = found
-        if not wanted.startswith(CLIENT_PREFIX):
+        if wanted in (None, "auto", "local"):
+            wanted = _address_of_environment() or _running_here()
+        if wanted is None:
+            raise NotRunning(
+                "no Ray runs on this machine; start it with `ray start --head`, or connect() alone, "
+                "or name the address of one that runs elsewhere"
+            )
+        if wanted.startswith(CLIENT_PREFIX):
+            _require_answer(wanted.removeprefix(CLIENT_PREFIX), "Ray Client port (10001 by default)")
+        else:
             _require_node_of(wanted)
         try:
             ray.init(address=wanted, log_to_driver=False, logging_level=logging.WARNING)
@@ -109,15 +112,23 @@ def _require_node_of(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidValue(f"{address!r} is no address: use 'host:port', 'ray://host:port' or 'auto'")
-    if not answers(address):
-        raise Unavailable(
-            f"nothing answers at {address}; is the cluster up, and is this its GCS port (6379 by default)?"
-        )
+    _require_answer(address, "GCS port (6379 by default)")
     if not _has_raylet_of(address):
         raise Unavailable(
             f"this machine is not a node of the Ray cluster at {address}. From outside use "
             f"connect('ray://{host}:10001'), or run the driver inside with `ray job submit`"
         )
+
+
+def _address_of_environment() -> str | None:
+    address = os.environ.get("RAY_ADDRESS")
+    return None if address in (None, "", "auto", "local") else address
+
+
+def _require_answer(address: str, port: str) -> None:
+    """Ray itself would try for half a minute."""
+    if not answers(address):
+        raise NotRunning(f"nothing answers at {address}; is the cluster up, and is this its {port}?")
 
 
 def _has_raylet_of(gcs_address: str) -> bool:

@@ -65,6 +65,10 @@ class Unavailable(MemoriesError, ConnectionError):
     """The answer cannot be known at present (a store or a member does not answer)."""
 
 
+class NotRunning(Unavailable):
+    """There is no Ray where it was looked for, or no cluster of that name in it; and none was started."""
+
+
 class DeadlineExceeded(MemoriesError, TimeoutError):
     """The call did not finish within its deadline. Its outcome may be unknown."""
 

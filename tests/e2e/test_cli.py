@@ -57,6 +57,35 @@ def test_a_wrong_call_is_exit_code_two(arguments: tuple[str, ...]) -> None:
     assert "Usage:" in done.stderr
 
 
+def test_every_command_has_a_help_text_with_examples() -> None:
+    listed = memories("--help").stdout.partition("Commands:")[2]
+    names = re.findall(r"^  (\S+)", listed, re.MULTILINE)
+    assert {"doctor", "demo", "completion"} <= set(names)
+    for name in names:
+        assert "Example" in memories(name, "--help").stdout, name
+
+
+def test_help_loads_neither_ray_nor_torch() -> None:
+    code = "import sys; from memories.cli import main; main(['--help'], standalone_mode=False); "
+    code += "print(sorted({'ray', 'torch', 'numpy'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.endswith("[]\n"), done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_a_script_that_completes(shell: str) -> None:
+    done = memories("completion", shell)
+    assert done.returncode == 0, done.stderr
+    assert "_MEMORIES_COMPLETE" in done.stdout
+    offered = memories(_MEMORIES_COMPLETE="bash_complete", COMP_WORDS="memories do", COMP_CWORD="1").stdout
+    assert "plain,doctor" in offered
+
+
+def test_the_bash_script_is_one_that_bash_takes() -> None:
+    script = memories("completion", "bash").stdout
+    assert subprocess.run(["bash", "-n"], input=script, text=True, timeout=20).returncode == 0
+
+
 def test_demo_shows_everything_and_leaves_nothing(tmp_path: Path) -> None:
     done = memories(
         "demo", "--seed", "3", HOME=str(tmp_path), MEMORIES_HOME=str(tmp_path / "data"), COLUMNS="200"
