@@ -8,13 +8,10 @@ stamp. Lost at a restart: what hot and warm held; cold and glacier find theirs a
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-
-import ray
 
 from ..errors import CapacityExceeded, CorruptData, KeyNotFound, MemoriesError, StorageFull
 from ..tiers.blobs import Blob
@@ -27,9 +24,9 @@ from .config import ClusterConfig
 from .core import commands as cmd
 from .core import tier as core
 from .core.events import Done, InventoryReported
-from .core.model import Kind, MemberId, MemberInfo, Outcome
+from .core.model import Kind, MemberInfo, Outcome
+from .exchange import Exchange, Received, answers_apart
 from .host import report_host
-from .names import coordinator_name
 from .parcel import INLINE_BYTES, Packed, split, views
 from .readings import Reading, ReadState
 from .reports import HostReport
@@ -39,7 +36,6 @@ from .tier_media import Medium, open_medium
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-FETCH_TIMEOUT_S = 30.0
 INLINE_WRITE_BYTES = 1 << 20
 """Up to this much a memory tier writes on its event loop; more, or to a disk, goes to a thread."""
 
@@ -65,8 +61,8 @@ class TierActor:
         self._metadata = MetadataIndex()
         self._core = core.TierCore(info, await asyncio.to_thread(self._recover))
         self._answers: dict[int, asyncio.Future[Done | InventoryReported]] = {}
-        self._fetched: dict[int, list[tuple[Record, Blob] | None]] = {}
-        self._sources: dict[MemberId, Any] = {}
+        self._fetched: dict[int, list[Received | None]] = {}
+        self._exchange = Exchange(cluster, namespace)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.reads = 0
         self.writes = 0
@@ -86,9 +82,13 @@ class TierActor:
         future = self._answers.get(stamp)
         if future is None:
             future = self._answers[stamp] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda _: self._answers.pop(stamp, None))
+            future.add_done_callback(lambda _: self._answered(stamp))
         await self._act(self._core.handle(command))
         return await asyncio.shield(future)
+
+    def _answered(self, stamp: int) -> None:
+        self._answers.pop(stamp, None)
+        self._fetched.pop(stamp, None)
 
     async def order(self, command: cmd.ResetMember | cmd.Quarantine) -> None:
         """Begin a new life, or put the disk aside."""
@@ -175,7 +175,8 @@ class TierActor:
                     outcomes = await self._on_medium(0, self._erase, action)
                     await self._act(self._core.handle(core.Written(action.ticket, outcomes)))
                 case core.Fetch():
-                    slots = await self._fetch(action)
+                    slots, received = await self._exchange.fetch(action.command)
+                    self._fetched[action.command.fence.stamp] = received
                     await self._act(self._core.handle(core.Fetched(action.ticket, slots)))
                 case core.Wipe():
                     self._blobs.clear()
@@ -203,8 +204,9 @@ class TierActor:
             elif isinstance(command, cmd.CopyMany):
                 found = self._fetched[command.fence.stamp][row]
                 assert found is not None
-                record, blob = found
-                blobs.append(Blob(_record(key, slot, record), blob.buffers))
+                if found.ref is not None and isinstance(self._blobs, SharedBlobs):
+                    self._blobs.note_ref(key, slot.version, found.ref)
+                blobs.append(Blob(_record(key, slot, found.record), found.blob.buffers))
             elif isinstance(command, cmd.MarkMany):
                 blobs.append(Blob(_record(key, slot, None)))
             else:
@@ -253,8 +255,6 @@ class TierActor:
                 self._metadata.set(key, record.metadata)
             else:
                 self._metadata.remove(key)
-        if isinstance(action.command, cmd.CopyMany):
-            self._fetched.pop(action.command.fence.stamp, None)
         return None
 
     def _outcomes_after_failure(self, action: core.Write, outcome: Outcome) -> tuple[Outcome, ...]:
@@ -284,43 +284,21 @@ class TierActor:
             self._metadata.remove(key)
         return None
 
-    async def _fetch(self, action: core.Fetch) -> tuple[core.Slot | Outcome, ...]:
-        """Get the values from the source, as its return value: that is ours, whoever dies."""
-        command = action.command
-        count = len(command.keys)
-        source = await self._source(command.source)
-        if source is None:
-            return (Outcome.UNAVAILABLE,) * count
-        call = source.hand_over.remote(command.source_incarnation, command.keys, command.versions)
-        try:
-            found = await asyncio.wait_for(call, FETCH_TIMEOUT_S)
-        except (ray.exceptions.RayError, TimeoutError) as error:
-            self._sources.pop(command.source, None)
-            log.warning("fetching %d keys from %s failed: %s", count, command.source, type(error).__name__)
-            return (Outcome.UNAVAILABLE,) * count
-        slots: list[core.Slot | Outcome] = []
-        kept: list[tuple[Record, Blob] | None] = []
-        for handed in found:
-            if isinstance(handed, Outcome):
-                slots.append(handed)
-                kept.append(None)
-                continue
-            slot, record, arrays = handed
-            buffers = views(arrays)
-            if record.checksums and not await asyncio.to_thread(_verified, record, buffers):
-                slots.append(Outcome.CORRUPT)
-                kept.append(None)
-                continue
-            slots.append(slot)
-            kept.append((record, Blob(record, buffers)))
-        self._fetched[command.fence.stamp] = kept
-        return tuple(slots)
-
     async def hand_over(
-        self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]
-    ) -> list[Any]:
-        """Values for another tier actor: slot, record and bytes of each, or why not."""
-        return await asyncio.to_thread(self._hand_over, incarnation, keys, versions)
+        self,
+        incarnation: int,
+        keys: Sequence[str],
+        versions: Sequence[Version],
+        apart: Sequence[int] = (),
+    ) -> Any:
+        """Values for another tier actor: slot, record and bytes of each, or why not. The bytes of those at
+        the positions `apart` are returned after the list, each by itself."""
+        handed = await asyncio.to_thread(self._hand_over, incarnation, keys, versions)
+        return answers_apart(handed, apart)
+
+    async def held_bytes(self) -> int:
+        """The bytes of the values that are here, as the medium itself counts them."""
+        return self._blobs.used_bytes
 
     def _hand_over(self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]) -> list[Any]:
         handed: list[Any] = []
@@ -341,15 +319,6 @@ class TierActor:
                     record = record.replace(checksums=tuple(checksum(b) for b in blob.buffers))
                 handed.append((slot, record, arrays_of(blob.buffers)))
         return handed
-
-    async def _source(self, member: MemberId) -> Any | None:
-        if member not in self._sources:
-            with contextlib.suppress(ValueError, ray.exceptions.RayError):
-                coordinator: Any = ray.get_actor(coordinator_name(self._cluster), self._namespace)
-                name = await coordinator.actor_name.remote(member)
-                if name is not None:
-                    self._sources[member] = ray.get_actor(name, self._namespace)
-        return self._sources.get(member)
 
     # -- reading ------------------------------------------------------------------------------------------
 
@@ -437,10 +406,6 @@ def _record(key: str, slot: core.Slot, base: Record | None) -> Record:
 
 def _recompress(blobs: ColdBlobs, key: str, method: str, level: int | None) -> None:
     blobs.put_compressed([blobs.get(key)], method, level)
-
-
-def _verified(record: Record, buffers: Sequence[memoryview]) -> bool:
-    return tuple(checksum(buffer) for buffer in buffers) == tuple(record.checksums)
 
 
 def arrays_of(buffers: Sequence[memoryview]) -> list[Any]:
