@@ -20,8 +20,10 @@ from .session import RaySession
 from .status import Snapshot
 
 if TYPE_CHECKING:
+    from ..replay.schema import Schema
     from .memoria_network import MemoriaNetwork
     from .memory_manager import MemoryManager
+    from .replay import Replay
 
 READY_TIMEOUT_S = 60.0
 GPU_FRACTION = 0.1
@@ -92,6 +94,27 @@ class Cluster:
                 "choose another name, or the same arguments"
             )
         return MemoriaNetwork(memoria_actor_name(self.name, name), self.namespace)
+
+    def replay(
+        self,
+        name: str,
+        *,
+        schema: Schema | None = None,
+        allow_degraded: bool = False,
+        timeout_s: float = READY_TIMEOUT_S,
+        **arguments: Any,
+    ) -> Replay:
+        """A sharded, replicated replay buffer: made from `schema` and `arguments`, or found by its name.
+
+        The arguments are those of `ReplaySpec`: kind ("uniform" or "prioritized"), capacity, shards,
+        replicas, alpha, beta, seed, ack. Raises `InvalidValue` where a buffer of that name has others,
+        `KeyNotFound` where there is none and no schema was given, and `NotEnoughNodes` where there are
+        fewer nodes than replicas, unless `allow_degraded`. The handle that comes back is picklable.
+        """
+        from .replay.opening import open_replay
+
+        self._check_open()
+        return open_replay(self.name, self.namespace, name, schema, arguments, allow_degraded, timeout_s)
 
     def client(self, *, timeout_s: float = 60.0) -> MemoryClient:
         """The layer below `memory()`: encoded values, requests and receipts."""

@@ -34,6 +34,7 @@ from .migration import Migration
 from .migrator import Migrator
 from .nodes import NodeWatch
 from .observer import Observer
+from .replay.directory import ReplayDirectory
 from .snapshots import SnapshotMaker
 from .status import Snapshot
 from .view_log import ViewLog
@@ -65,11 +66,13 @@ class Coordinator:
         self._activity = Activity()
         self._announced = asyncio.Event()
         self._nodes = NodeWatch(cluster, namespace, config)
+        self._replay = ReplayDirectory(cluster, namespace, self._nodes.carriers)
         self._tasks: set[asyncio.Task[None]] = set()
         policy = config.migration_policy or MigrationPolicy()
         migrator = Migrator(self._core.catalog, self._core.placement, time.monotonic, policy)
         self._migration = Migration(self._core, migrator, self._owner, self._ask_core, self._announce)
         self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes")} | self._migration.heartbeats
+        self.heartbeats["replay"] = self._replay.heartbeat
         self._observer = Observer(cluster, namespace)
         self._nodes.is_watched = lambda: self._observer.watched
         self._snapshots = SnapshotMaker(
@@ -150,12 +153,18 @@ class Coordinator:
         """Begin to move everything off a node."""
         await self.tell(ev.DrainNode(node))
 
+    async def replay(self, what: str, *arguments: Any) -> Any:
+        """A request about replay buffers (see `ReplayDirectory`)."""
+        await asyncio.shield(self._started)
+        return await self._replay.answer(what, *arguments)
+
     async def stop(self, delete: bool) -> None:
         """End all tier actors. `delete`: they remove their durable data first."""
         await asyncio.shield(self._started)
         for task in list(self._tasks):
             if task is not asyncio.current_task():
                 task.cancel()
+        await self._replay.stop()
         await self._nodes.stop_all(delete)
         if delete:
             await asyncio.to_thread(self._log.erase)
@@ -170,6 +179,7 @@ class Coordinator:
         view = await asyncio.to_thread(self._log.newest)
         members = await self._nodes.ensure_and_greet()
         self._feed(ev.Start(view, members))
+        await self._replay.begin()
         self._spawn(self._tick_forever())
         self._spawn(self._watch_forever())
         self._spawn(self._migration.run_forever())

@@ -111,6 +111,29 @@ def start_memoria_actor(
     )
 
 
+def start_replay_shard(
+    cluster: str, namespace: str, actor: str, shard: int, node_id: str, spec: bytes
+) -> Any:
+    """One replica of a replay shard, on a node; the one that runs, if it does."""
+    from .replay.shard_actor import ReplayShard
+
+    return (
+        ray.remote(ReplayShard)
+        .options(
+            name=actor,
+            namespace=namespace,
+            get_if_exists=True,
+            lifetime="detached",
+            max_restarts=-1,
+            max_task_retries=0,
+            max_concurrency=MEMBER_CALLS,
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        )
+        .remote(cluster, namespace, actor, shard, node_id, spec)
+    )
+
+
 def _gpus(node_id: str) -> int:
     nodes = ray.nodes()  # type: ignore[no-untyped-call]
     return next((int(n["Resources"].get("GPU", 0)) for n in nodes if n["NodeID"] == node_id), 0)

@@ -40,3 +40,7 @@ def memoria_actor_name(cluster: str, name: str) -> str:
 def observed_prefixes(cluster: str) -> tuple[str, ...]:
     """How the names of actors begin that are asked for a ``report()``."""
     return (memoria_actor_name(cluster, ""), f"{cluster}/replay/")
+
+
+def replay_actor_name(cluster: str, buffer: str, shard: int, number: int) -> str:
+    return f"{cluster}/replay/{buffer}/{shard}/{number}"

@@ -79,6 +79,10 @@ class NodeWatch:
             if not watched.dead and (watched.info is None or watched.info.member not in placement.ready)
         ]
 
+    def carriers(self) -> tuple[str, ...]:
+        """The nodes that are alive and carry our actors."""
+        return tuple(sorted({watched.node for watched in self._watched.values()}))
+
     def suspect(self, member: MemberId) -> None:
         """A call to the member failed: look at it at once."""
         self._wake.set()

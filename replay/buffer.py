@@ -292,8 +292,12 @@ class ReplayBuffer:
 
     # -- sampling ----------------------------------------------------------------------------------
 
-    def sample(self, batch_size: int, beta: float | None = None) -> Batch:
+    def sample(
+        self, batch_size: int, beta: float | None = None, *, rng: np.random.Generator | None = None
+    ) -> Batch:
         """Draw rows. ``beta`` is the exponent of the importance weights (default: the buffer's).
+
+        ``rng`` draws in place of the buffer's own generator.
 
         With ``max_times_sampled`` a batch is shorter where the rows run out. Raises `RateLimited` while
         the rate limiter holds sampling back, and `NothingToSample` where no row can be drawn.
@@ -308,7 +312,7 @@ class ReplayBuffer:
             if not self._limiter.may_sample(self._counters(), batch_size):
                 self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
             if self._times_sampled is None:
-                batch = self._read(self._sampler.draw(batch_size, self._rng), exponent)
+                batch = self._read(self._sampler.draw(batch_size, rng or self._rng), exponent)
             else:
                 batch = self._sample_limited(batch_size, exponent)
             self._draws += 1

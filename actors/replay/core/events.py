@@ -1,0 +1,170 @@
+"""What happens to a shard, and what it wants done: the vocabulary of `ShardCore`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .model import Replica, ShardView
+
+CallId = int
+"""Names a call that waits for its answer in this process."""
+
+# -- operations: what the replicas of a shard do in the same order ------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class InsertRows:
+    """A numbered batch. `floor`: the lowest number that its writer has no answer for."""
+
+    writer: str
+    logical: int
+    number: int
+    floor: int
+    columns: Mapping[str, Any]
+    priorities: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetPriorities:
+    """New priorities for rows that are still there."""
+
+    handles: Any
+    priorities: Any
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveRows:
+    """Rows that leave."""
+
+    handles: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TakeMarks:
+    """What another shard has taken of its writers' batches, now that this one answers for it."""
+
+    marks: Any
+
+
+Operation = InsertRows | SetPriorities | RemoveRows | TakeMarks
+
+# -- events -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Propose:
+    """A client wants this done."""
+
+    call: CallId
+    operation: Operation
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """A view that is recorded."""
+
+    view: ShardView
+
+
+@dataclass(frozen=True, slots=True)
+class AcceptOperations:
+    """From the primary to its backup: operations number `first` and following. The view is recorded."""
+
+    call: CallId
+    view: ShardView
+    first: int
+    operations: tuple[Operation, ...]
+    sampled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Install:
+    """From the primary to a candidate: everything, as it was after operation number `applied`."""
+
+    call: CallId
+    view: ShardView
+    applied: int
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PeerAnswer:
+    """From backup to primary: `applied` is the last operation it has done, or `newer` deposes the asker.
+
+    Also what a primary is told where its peer gave no answer: then both are None.
+    """
+
+    replica: Replica
+    view_number: int
+    applied: int | None = None
+    newer: ShardView | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+Event = Propose | Adopt | AcceptOperations | Install | PeerAnswer | Tick
+
+# -- commands -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A call's answer."""
+
+    call: CallId
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class SendOperations:
+    """To the peer, as `AcceptOperations`."""
+
+    to: Replica
+    view: ShardView
+    first: int
+    operations: tuple[Operation, ...]
+    sampled: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendState:
+    """To the candidate, as `Install`."""
+
+    to: Replica
+    view: ShardView
+    applied: int
+    state: Any
+
+
+@dataclass(frozen=True, slots=True)
+class ReportInSync:
+    """To the directory: the candidate of this view holds all that this primary has acknowledged."""
+
+    shard: int
+    view_number: int
+    candidate: Replica
+
+
+Command = Answer | SendOperations | SendState | ReportInSync
+
+# -- answers to clients -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The operation took effect, now or when it was first sent. `result` as the buffer gave it."""
+
+    result: Any = None
+    error: Exception | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NotPrimary:
+    """Ask somebody else; nothing was done. `view` is the newest that this replica knows."""
+
+    view: ShardView | None

@@ -1,0 +1,69 @@
+"""`ReplicatedRows`: a buffer with its writers' marks; the same operations in the same order give the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from ....errors import MemoriesError
+from ....replay.buffer import ReplayBuffer
+from .events import Done, InsertRows, Operation, RemoveRows, SetPriorities, TakeMarks
+from .marks import Marks
+
+
+@dataclass(frozen=True, slots=True)
+class RowsState:
+    """Everything that a replica holds, copied. `buffer` is None while there is nothing in it."""
+
+    buffer: Any
+    marks: list[list[Any]]
+    sampled: int = 0
+
+
+class ReplicatedRows:
+    """Not thread-safe: it belongs to one `ShardCore`."""
+
+    def __init__(self, make_buffer: Callable[[], ReplayBuffer]) -> None:
+        self._make_buffer = make_buffer
+        self.buffer = make_buffer()
+        self.marks = Marks()
+        self.sampled = 0
+
+    def apply(self, operation: Operation) -> Done:
+        """Do one operation. What the buffer refuses it refuses on every replica, and nothing is changed."""
+        result: Any = None
+        try:
+            match operation:
+                case InsertRows(writer, logical, number, floor, columns, priorities):
+                    if (writer, logical, number) not in self.marks:
+                        self.marks.add(writer, logical, number, floor)
+                        self.buffer.add_batch(columns, priorities)
+                case SetPriorities(handles, priorities):
+                    result = self.buffer.update_priorities(handles, priorities)
+                case RemoveRows(handles):
+                    result = self.buffer.remove(handles)
+                case TakeMarks(marks):
+                    self.marks.merge(marks)
+        except MemoriesError as error:
+            return Done(error=error)
+        return Done(result)
+
+    def export(self) -> RowsState:
+        """A copy of everything."""
+        state = self.buffer.export_state() if self.buffer.schema is not None else None
+        return RowsState(state, self.marks.export(), self.sampled)
+
+    def become(self, state: RowsState) -> None:
+        """Hold what `export` gave, and nothing else."""
+        self.clear()
+        if state.buffer is not None:
+            self.buffer.import_state(state.buffer)
+        self.marks.merge(state.marks)
+        self.sampled = state.sampled
+
+    def clear(self) -> None:
+        """Hold nothing, in no memory."""
+        self.buffer = self._make_buffer()
+        self.marks = Marks()
+        self.sampled = 0

@@ -1,0 +1,199 @@
+"""`Replay`: one process's handle of a replay buffer on the cluster."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import InvalidValue
+from ...replay.batch import Batch
+from ...replay.buffer import UpdateResult
+from ...replay.handles import as_handles, shard_of
+from ...replay.priorities import check_priorities
+from ...replay.schedules import Schedule
+from ...replay.schema import Schema
+from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, MAX_BACKOFF_S, Deadline
+from .core import events as ev
+from .core.model import Layout
+from .routing import Router, result_of
+from .sampler import PREFETCH_BYTES, ReplaySampler
+from .shard_actor import ShardStats
+from .spec import ReplaySpec
+from .writer import ReplayWriter
+
+TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayStats:
+    """A buffer in figures. `shards`: the primaries that answered; `backups` likewise."""
+
+    name: str
+    rows: int
+    capacity: int
+    inserted: int
+    sampled: int
+    shards: tuple[ShardStats, ...]
+    backups: tuple[ShardStats, ...]
+    layout: Layout
+
+    @property
+    def degraded(self) -> tuple[int, ...]:
+        """Shards without a primary that answered, or whose backup is not there now."""
+        answered = {shard.shard for shard in self.shards}
+        return tuple(
+            view.shard
+            for view in self.layout.shards
+            if view.shard not in answered
+            or (view.backup is None and bool(self.backups or view.candidate is not None))
+        )
+
+
+class Replay:
+    """A sharded, replicated replay buffer. Picklable: use it in tasks and actors. Thread-safe; the writers
+    and samplers that it makes are not: each belongs to one thread of one process.
+
+        replay = cluster.replay("pong", schema=Schema.from_env(env), kind="prioritized", shards=4, replicas=2)
+        with replay.writer() as writer:
+            writer.add(obs=..., action=...)
+        for batch in replay.sampler(batch_size=256):
+            replay.update_priorities(batch.handles, td_errors)
+    """
+
+    def __init__(self, cluster: str, namespace: str, spec: ReplaySpec) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self.spec = spec
+        self._router = Router(cluster, namespace, spec.name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Replay, (self._cluster, self._namespace, self.spec)
+
+    @property
+    def name(self) -> str:
+        return self.spec.name
+
+    @property
+    def schema(self) -> Schema:
+        return self.spec.schema
+
+    def writer(
+        self,
+        *,
+        batch_size: int = 64,
+        n_step: int | None = None,
+        gamma: float | None = None,
+        num_envs: int = 1,
+    ) -> ReplayWriter:
+        """A writer for this process, which numbers its batches and repeats them until they are taken.
+
+        With ``n_step`` and ``gamma`` it takes environment steps and writes transitions over n steps, with
+        one column more, ``discount`` (see `NStepWriter`).
+        """
+        return ReplayWriter(
+            self._router, self.schema, batch_size=batch_size, n_step=n_step, gamma=gamma, num_envs=num_envs
+        )
+
+    def sampler(
+        self,
+        batch_size: int = 256,
+        *,
+        beta: float | Schedule | None = None,
+        prefetch: int = 2,
+        device: Any = None,
+        seed: int | None = None,
+        prefetch_bytes: int = PREFETCH_BYTES,
+        **options: Any,
+    ) -> ReplaySampler:
+        """An endless iterator of batches for this process (see `ReplaySampler`)."""
+        return ReplaySampler(
+            self._router,
+            self.spec,
+            batch_size,
+            beta=beta,
+            prefetch=prefetch,
+            device=device,
+            seed=seed,
+            prefetch_bytes=prefetch_bytes,
+            **options,
+        )
+
+    def sample(self, batch_size: int, *, beta: float | None = None, timeout_s: float = TIMEOUT_S) -> Batch:
+        """One batch, drawn now. A sampler is many times faster for more than a few."""
+        sampler = self.sampler(batch_size, beta=beta, prefetch=1, batches_a_call=1, timeout_s=timeout_s)
+        with sampler:
+            return next(sampler)
+
+    def update_priorities(
+        self, handles: Any, priorities: Any, *, timeout_s: float = TIMEOUT_S
+    ) -> UpdateResult:
+        """Set the priorities of sampled rows; handles of rows that are gone count as stale.
+
+        Acknowledged by the backups as well. Repeating is harmless; where a handle is repeated, the last
+        priority stands.
+        """
+        if not self.spec.prioritized:
+            raise InvalidValue(f'replay buffer {self.name!r} has no priorities: make it kind="prioritized".')
+        named = as_handles(handles)
+        given = check_priorities(priorities, named.size)
+        deadline = Deadline.after(timeout_s, f"updating {named.size} priorities")
+        shards = shard_of(named)
+        todo = {int(shard): shards == shard for shard in np.unique(shards)}
+        applied, backoff_s = 0, FIRST_BACKOFF_S
+        while todo:
+            calls = {}
+            for shard, mine in list(todo.items()):
+                if self._router.layout().view(shard) is None:
+                    del todo[shard]  # its rows are gone: stale
+                elif (actor := self._router.primary(shard)) is not None:
+                    calls[shard] = actor.update.remote(named[mine], given[mine])
+            for shard, call in calls.items():
+                answer = result_of(call, min(ATTEMPT_S, deadline.remaining_s()))
+                if isinstance(answer, ev.Done):
+                    if answer.error is not None:
+                        raise answer.error
+                    applied += answer.result.applied
+                    del todo[shard]
+                elif isinstance(answer, ev.NotPrimary):
+                    self._router.learn_view(answer)
+            if todo:
+                time.sleep(min(backoff_s, deadline.remaining_s()))
+                backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+                self._router.refresh(deadline.remaining_s())
+        return UpdateResult(applied, int(named.size) - applied)
+
+    def stats(self, *, timeout_s: float = ATTEMPT_S) -> ReplayStats:
+        """Every shard in figures; those that do not answer in time are left out."""
+        layout = self._router.refresh(timeout_s)
+        primaries = self._stats_of([v.primary.actor for v in layout.shards if v.primary], timeout_s)
+        backups = self._stats_of([v.backup.actor for v in layout.shards if v.backup], timeout_s)
+        return ReplayStats(
+            name=self.name,
+            rows=sum(s.rows for s in primaries),
+            capacity=sum(s.capacity for s in primaries),
+            inserted=sum(s.inserted for s in primaries),
+            sampled=sum(s.sampled for s in primaries),
+            shards=tuple(primaries),
+            backups=tuple(backups),
+            layout=layout,
+        )
+
+    def _stats_of(self, names: list[str], timeout_s: float) -> list[ShardStats]:
+        actors = [actor for name in names if (actor := self._router.actor(name)) is not None]
+        calls = [actor.stats.remote() for actor in actors]
+        ends_s = time.monotonic() + timeout_s
+        answers = [result_of(call, max(0.001, ends_s - time.monotonic())) for call in calls]
+        return [answer for answer in answers if isinstance(answer, ShardStats)]
+
+    def __len__(self) -> int:
+        """Rows in all shards now."""
+        return self.stats().rows
+
+    def delete(self, *, timeout_s: float = TIMEOUT_S) -> None:
+        """End the buffer's actors, for everybody. Its rows are gone."""
+        self._router.ask_directory(Deadline.after(timeout_s, "deleting a replay buffer"), "remove", self.name)
+
+    def __repr__(self) -> str:
+        return f"<Replay {self.name!r} of cluster {self._cluster!r}, {self.spec.kind}>"

@@ -1,0 +1,262 @@
+"""`ReplayShard`: the actor around `ShardCore`, one replica of one shard.
+
+Durable when a call returns: with a backup, an acknowledged batch or priority is in the memory of two nodes.
+Idempotent: `insert` by (writer, logical shard, number); `update` sets the same priorities again; `sample`
+draws anew. A restart loses everything that this replica held; the directory makes it a copy again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+import uuid
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import ray
+from numpy.typing import NDArray
+
+from ...errors import NothingToSample
+from ..calls import GONE
+from ..heartbeat import Heartbeat
+from ..names import coordinator_name
+from .core import events as ev
+from .core.directory import Greeted
+from .core.draws import Mass
+from .core.model import Replica, ShardView
+from .core.shard import Role, ShardCore
+from .spec import ReplaySpec
+
+log = logging.getLogger(__name__)
+
+TICK_S = 0.1
+REPORT_PAUSE_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class ShardSample:
+    """Rows that were drawn from one shard; `probabilities` are those within the shard (None: uniform)."""
+
+    columns: Mapping[str, NDArray[Any]]
+    handles: NDArray[np.int64]
+    probabilities: NDArray[np.float64] | None
+    mass: Mass
+
+
+@dataclass(frozen=True, slots=True)
+class ShardStats:
+    """One replica in figures. `inserted` and `sampled` count rows since the shard was made."""
+
+    shard: int
+    role: str
+    node: str
+    view_number: int
+    rows: int
+    capacity: int
+    inserted: int
+    sampled: int
+    waiting: int
+    writers: int
+    mass: Mass
+
+
+class ReplayShard:
+    """Feeds the core with events, performs its commands, and answers those who wait."""
+
+    async def __init__(  # type: ignore[misc]  # Ray awaits it
+        self, cluster: str, namespace: str, actor: str, shard: int, node: str, spec: bytes
+    ) -> None:
+        self._cluster, self._namespace = cluster, namespace
+        self._spec = ReplaySpec.from_json(spec)
+        self._shard = shard
+        self._loop = asyncio.get_running_loop()
+        self._core = ShardCore(
+            Replica(actor, uuid.uuid4().hex, node),
+            shard,
+            lambda: self._spec.make_buffer(shard),
+            time.monotonic,
+            ack_early=self._spec.ack == "primary",
+        )
+        self._calls = itertools.count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._peers: dict[str, Any] = {}
+        self._reported_s = 0.0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.heartbeat = Heartbeat("tick")
+        self._spawn(self._tick_forever())
+
+    # -- what clients call ----------------------------------------------------------------------------
+
+    async def insert(
+        self,
+        writer: str,
+        logical: int,
+        number: int,
+        floor: int,
+        columns: Mapping[str, NDArray[Any]],
+        priorities: NDArray[np.float64] | None = None,
+    ) -> ev.Done | ev.NotPrimary:
+        """Take a numbered batch; answers when it is where `ack` wants it."""
+        operation = ev.InsertRows(writer, logical, number, floor, columns, priorities)
+        done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
+        return done
+
+    async def update(
+        self, handles: NDArray[np.int64], priorities: NDArray[np.float64]
+    ) -> ev.Done | ev.NotPrimary:
+        """Set priorities; `Done.result` is the buffer's `UpdateResult`."""
+        operation = ev.SetPriorities(handles, priorities)
+        done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
+        return done
+
+    async def sample(self, count: int, seed: int | None = None) -> ShardSample | ev.NotPrimary | Mass:
+        """Draw rows of this shard; several batches are cut out of one draw. A `Mass`: nothing can be drawn.
+
+        With a seed the draw follows from it and from what is stored.
+        """
+        if self._core.role is not Role.PRIMARY:
+            return ev.NotPrimary(self._core.view)
+        rows = self._core.rows
+        rng = None if seed is None else np.random.default_rng(seed)
+        try:
+            batch = rows.buffer.sample(count, 0.0, rng=rng)
+        except NothingToSample:
+            return self._mass()
+        rows.sampled += count
+        probabilities = batch.probabilities if self._spec.prioritized else None
+        return ShardSample(batch.columns, batch.handles, probabilities, self._mass())
+
+    async def sample_many(
+        self, batches: int, batch_size: int, seed: int | None = None
+    ) -> ShardSample | ev.NotPrimary | Mass:
+        """`batches` times `batch_size` rows, one after the other."""
+        return await self.sample(batches * batch_size, seed)
+
+    async def mass(self) -> Mass | ev.NotPrimary:
+        """By what this shard's rows are drawn."""
+        return self._mass() if self._core.role is Role.PRIMARY else ev.NotPrimary(self._core.view)
+
+    async def stats(self) -> ShardStats:
+        """This replica in figures."""
+        core, buffer = self._core, self._core.rows.buffer
+        return ShardStats(
+            shard=self._shard,
+            role=core.role.value,
+            node=core.me.node,
+            view_number=core.view.number,
+            rows=len(buffer),
+            capacity=buffer.capacity or 0,
+            inserted=buffer.inserted,
+            sampled=core.rows.sampled,
+            waiting=core.unapplied,
+            writers=len(core.rows.marks),
+            mass=self._mass(),
+        )
+
+    # -- what the directory and the other replica call ----------------------------------------------------
+
+    async def hello(self) -> Greeted:
+        """Who this is, and in which view."""
+        core = self._core
+        return Greeted(core.me, self._shard, core.view.number, core.in_sync)
+
+    async def adopt(self, view: ShardView) -> Greeted:
+        """Act in this view, which is recorded."""
+        self._feed(ev.Adopt(view))
+        return await self.hello()
+
+    async def accept(
+        self, view: ShardView, first: int, operations: tuple[ev.Operation, ...], sampled: int
+    ) -> ev.PeerAnswer:
+        """From the primary: do these operations."""
+        answer: ev.PeerAnswer = await self._ask(
+            lambda call: ev.AcceptOperations(call, view, first, operations, sampled)
+        )
+        return answer
+
+    async def install(self, view: ShardView, applied: int, state: Any) -> ev.PeerAnswer:
+        """From the primary: become its copy."""
+        answer: ev.PeerAnswer = await self._ask(lambda call: ev.Install(call, view, applied, state))
+        return answer
+
+    # -- the core and its commands --------------------------------------------------------------------
+
+    async def _ask(self, make_event: Any) -> Any:
+        call = next(self._calls)
+        future = self._waiting[call] = self._loop.create_future()
+        try:
+            self._feed(make_event(call))
+            return await future
+        finally:
+            self._waiting.pop(call, None)
+
+    def _feed(self, event: ev.Event) -> None:
+        for command in self._core.handle(event):
+            match command:
+                case ev.Answer(call, value):
+                    future = self._waiting.get(call)
+                    if future is not None and not future.done():
+                        future.set_result(value)
+                case ev.ReportInSync():
+                    self._report_in_sync()
+                case _:
+                    self._spawn(self._send(command))
+
+    async def _send(self, command: ev.SendOperations | ev.SendState) -> None:
+        """To the other replica. No answer, for whatever reason, is a lost message: the core repeats it."""
+        to, view = command.to, command.view
+        answer = ev.PeerAnswer(to, view.number)
+        try:
+            peer = await self._peer(to.actor)
+            if isinstance(command, ev.SendOperations):
+                call = peer.accept.remote(view, command.first, command.operations, command.sampled)
+            else:
+                call = peer.install.remote(view, command.applied, command.state)
+            answer = await call
+        except (*GONE, ValueError):
+            self._peers.pop(to.actor, None)
+        except ray.exceptions.RayTaskError:
+            log.exception("replica %s failed at %s", to.actor, type(command).__name__)
+        self._feed(answer)
+
+    async def _peer(self, actor: str) -> Any:
+        if actor not in self._peers:
+            self._peers[actor] = await asyncio.to_thread(ray.get_actor, actor, self._namespace)
+        return self._peers[actor]
+
+    def _report_in_sync(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._reported_s >= REPORT_PAUSE_S:
+            self._reported_s = now_s
+            self._spawn(self._tell_directory())
+
+    async def _tell_directory(self) -> None:
+        name = coordinator_name(self._cluster)
+        coordinator = await asyncio.to_thread(ray.get_actor, name, self._namespace)
+        await coordinator.replay.remote("greeted", self._spec.name, await self.hello())
+
+    async def _tick_forever(self) -> None:
+        while True:
+            with self.heartbeat.beat():
+                self._feed(ev.Tick())
+            await asyncio.sleep(self.heartbeat.pause_s(TICK_S))
+
+    def _mass(self) -> Mass:
+        buffer = self._core.rows.buffer
+        if not self._spec.prioritized:
+            return Mass(float(len(buffer)), len(buffer), 1.0)
+        return Mass(*buffer.priority_stats())
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._forget_task)
+
+    def _forget_task(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.warning("a message of shard %d was lost: %r", self._shard, task.exception())

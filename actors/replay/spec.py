@@ -1,0 +1,93 @@
+"""`ReplaySpec`: what a replay buffer on a cluster is. Plain values, kept in Ray's key-value store as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ...errors import CorruptData, InvalidType, InvalidValue
+from ...replay.buffer import PrioritizedReplayBuffer, ReplayBuffer
+from ...replay.handles import MAX_SHARDS
+from ...replay.schema import Schema
+from ..names import check_cluster_name
+
+FORMAT = 1
+KINDS = ("uniform", "prioritized")
+Acknowledge = Literal["backup", "primary"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplaySpec:
+    """What `Cluster.replay` was asked for.
+
+    capacity: rows in all shards together; each shard takes its part.
+    replicas: 1, or 2 for a backup of every shard on another node.
+    ack: when an insert is acknowledged: "backup" once the backup has it as well, "primary" once the
+        primary has it, which is cheaper and can lose rows when a primary dies or is merely slow.
+    silent_s: a replica that has not answered for so long is replaced by its backup.
+    """
+
+    name: str
+    schema: Schema
+    kind: str = "uniform"
+    capacity: int = 1_000_000
+    shards: int = 1
+    replicas: int = 1
+    alpha: float = 0.6
+    beta: float = 0.4
+    seed: int | None = None
+    ack: str = "backup"
+    silent_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        check_cluster_name(self.name)
+        if not isinstance(self.schema, Schema):
+            raise InvalidType(
+                f"schema must be a Schema, got {type(self.schema).__name__}. Use Schema.from_env(env), "
+                "Schema.from_example({...}) or Schema({name: (shape, dtype)})."
+            )
+        if self.kind not in KINDS:
+            raise InvalidValue(f"kind is one of {', '.join(KINDS)} on a cluster, not {self.kind!r}.")
+        if self.replicas not in (1, 2):
+            raise InvalidValue(f"replicas is 1, or 2 for a backup of every shard, not {self.replicas!r}.")
+        if self.ack not in ("backup", "primary"):
+            raise InvalidValue(f'ack is "backup" or "primary", not {self.ack!r}.')
+        if not 1 <= self.shards <= MAX_SHARDS // 4:
+            raise InvalidValue(f"shards is {self.shards}, must be in 1..{MAX_SHARDS // 4}.")
+        if self.capacity < self.shards:
+            raise InvalidValue(f"capacity is {self.capacity} rows, fewer than the {self.shards} shards.")
+        if not self.silent_s > 0:
+            raise InvalidValue(f"silent_s is {self.silent_s}, must be positive.")
+        self.make_buffer(0)  # checks alpha, beta and the capacity
+
+    @property
+    def rows_a_shard(self) -> int:
+        return -(-self.capacity // self.shards)
+
+    @property
+    def prioritized(self) -> bool:
+        return self.kind == "prioritized"
+
+    def make_buffer(self, shard: int) -> ReplayBuffer:
+        """An empty buffer for a shard. Memory is reserved, not touched."""
+        options: dict[str, Any] = {
+            "shard": shard,
+            "beta": self.beta,
+            "seed": None if self.seed is None else self.seed + 7919 * shard,
+        }
+        if self.prioritized:
+            return PrioritizedReplayBuffer(self.schema, self.rows_a_shard, alpha=self.alpha, **options)
+        return ReplayBuffer(self.schema, self.rows_a_shard, **options)
+
+    def to_json(self) -> bytes:
+        fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return json.dumps({"format": FORMAT, **fields, "schema": self.schema.to_dict()}).encode()
+
+    @classmethod
+    def from_json(cls, stored: bytes) -> ReplaySpec:
+        fields = json.loads(stored)
+        if fields.pop("format") != FORMAT:
+            raise CorruptData("a replay buffer was made by another version of Memories; update this one")
+        return cls(**{**fields, "schema": Schema.from_dict(fields["schema"])})
