@@ -19,7 +19,7 @@ from .cold import SMALL_BYTES, ColdBlobs, without_collection
 from .cold.containers import FILE_FORMATS
 from .items import Item
 from .machine import clamp_budget
-from .record import Record
+from .record import Record, RecordDraft, Version
 from .tier import Tier
 from .validation import check_choice, check_flag, check_key, check_size_gb
 
@@ -157,29 +157,35 @@ class ColdMemory(Tier):
         self._check_open()
         now_s = self._clock()
         with without_collection():
-            blobs = [self._blob(item, now_s) for item in [item.checked() for item in items]]
+            checked = [item.checked() for item in items]
+            versions = self._next_versions(now_s, len(checked))
+            blobs = [
+                self._blob(item, version, now_s) for item, version in zip(checked, versions, strict=True)
+            ]
             self._commit(blobs)
             return [self._with_checksums(blob.record) for blob in blobs]
 
-    def _blob(self, item: Item, now_s: float) -> Blob:
+    def _blob(self, item: Item, version: Version, now_s: float) -> Blob:
         # Each record is made once: of storing 10,000 small values a second time would be a sixth.
-        encoded = encode(item.value, allow_pickle=self._allow_pickle)
+        key, value, metadata, priority, ttl, pin = item
+        header, buffers, has_pickle = encode(value, allow_pickle=self._allow_pickle)
+        lengths = tuple([buffer.nbytes for buffer in buffers])
         # The checksums of large values are computed while the disk works.
-        small = encoded.nbytes <= SMALL_BYTES
-        record = Record(
-            key=item.key,
-            header=encoded.header,
-            lengths=tuple([buffer.nbytes for buffer in encoded.buffers]),
-            checksums=tuple(map(checksum, encoded.buffers)) if small else (),
-            has_pickle=encoded.has_pickle,
-            version=self._next_version(now_s),
-            created_s=now_s,
-            metadata=item.metadata or {},
-            priority=item.priority,
-            expires_s=None if item.ttl is None else now_s + item.ttl,
-            pinned=item.pin,
+        small = sum(lengths) <= SMALL_BYTES
+        record = RecordDraft(
+            key,
+            header,
+            lengths,
+            tuple([checksum(buffer) for buffer in buffers]) if small else (),
+            has_pickle,
+            version,
+            now_s,
+            metadata or {},
+            priority,
+            None if ttl is None else now_s + ttl,
+            pin,
         )
-        return Blob(record, encoded.buffers)
+        return Blob(record.finished(), buffers)
 
     def _with_checksums(self, record: Record) -> Record:
         if len(record.checksums) == len(record.lengths):
@@ -199,10 +205,10 @@ class ColdMemory(Tier):
         if record.metadata or record.clients:
             described += len(record.pack())
         described *= 2
-        if blob.record.nbytes <= SMALL_BYTES:
-            return blob.record.nbytes + described
-        tables = 8 * (blob.record.nbytes // BLOCK_BYTES + len(blob.buffers))
-        return blob.record.nbytes + tables + described + _FILE_BYTES
+        nbytes = record.nbytes
+        if nbytes <= SMALL_BYTES:
+            return nbytes + described
+        return nbytes + 8 * (nbytes // BLOCK_BYTES + len(blob.buffers)) + described + _FILE_BYTES
 
     def close(self) -> None:
         super().close()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +13,7 @@ Ranges = npt.NDArray[np.int64]
 """Half-open byte ranges, shape [n, 2], in the order in which the bytes are wanted."""
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(NamedTuple):
     """A value taken apart, without a copy.
 
     `header` is a msgpack map that says how to put the value together again; it never holds bulk data.
@@ -25,10 +25,11 @@ class Encoded:
     header: bytes
     buffers: tuple[memoryview, ...] = ()
     has_pickle: bool = False
-    nbytes: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "nbytes", sum(buffer.nbytes for buffer in self.buffers))
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the buffers."""
+        return sum([buffer.nbytes for buffer in self.buffers])
 
 
 @dataclass(frozen=True, slots=True)

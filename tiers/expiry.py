@@ -23,6 +23,9 @@ class Expiry(Generic[K]):
         self._count = 0
         self._lock = threading.Lock()
 
+    def __len__(self) -> int:
+        return len(self._ends)
+
     def set(self, key: K, expires_s: float | None) -> None:
         """Record when the key ends, or that it does not."""
         with self._lock:

@@ -35,11 +35,12 @@ class Inventory:
     def note(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""
         key = record.key
-        self.expiry.set(key, record.expires_s)
+        if record.expires_s is not None or self.expiry:
+            self.expiry.set(key, record.expires_s)
         hidden = record.tombstone or record.superseded
         if hidden:
             self.hidden.add(key)
-        else:
+        elif self.hidden:
             self.hidden.discard(key)
         order = self._order_of(key)
         if order is not None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..errors import InvalidType
 from .validation import check_flag, check_key, check_metadata, check_priority, check_ttl
@@ -21,21 +19,24 @@ class _Missing:
 MISSING = _Missing()
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """What the caller wants stored, not yet checked."""
 
     key: str
     value: Any
     metadata: Mapping[str, Any] | None = None
-    priority: float = 0
+    priority: float = 0.0
     ttl: float | None = None
     pin: bool = False
 
     def checked(self) -> Item:
         """The same with every argument validated and the metadata copied."""
+        key = check_key(self.key)
+        priority, plain = self.priority, self.metadata is None and self.ttl is None and self.pin is False
+        if plain and key is self.key and type(priority) is float and priority == 0:
+            return self  # a name and a value, as most are: there is nothing else to check
         return Item(
-            check_key(self.key),
+            key,
             self.value,
             check_metadata(self.metadata),
             check_priority(self.priority),
@@ -44,7 +45,7 @@ class Item:
         )
 
 
-_ITEM_NAMES = {field.name for field in dataclasses.fields(Item)} | {"data"}
+_ITEM_NAMES = {*Item._fields, "data"}
 
 
 def one_value(value: Any, data: Any) -> Any:
@@ -57,7 +58,7 @@ def one_value(value: Any, data: Any) -> Any:
 def read_items(items: Mapping[str, Any] | Iterable[Any]) -> list[Item]:
     """Items from a mapping of keys to values, from pairs, or from mappings of arguments."""
     if isinstance(items, Mapping):
-        return [Item(key, value) for key, value in items.items()]
+        return list(map(Item, items.keys(), items.values()))
     if isinstance(items, str | bytes) or not isinstance(items, Iterable):
         raise InvalidType(f"a mapping or an iterable of items is expected, not {type(items).__name__}")
     return [_read_item(item, position) for position, item in enumerate(items)]

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from ..errors import CorruptData
+from .packing import pack
 
 FORMAT = 1
 """Format of the packed record; raised when a reader of the old format could misread the new one."""
@@ -66,29 +67,30 @@ class Record:
 
     def pack(self) -> bytes:
         """The record as msgpack, for file headers, object metadata and inventories."""
-        fields = [
-            FORMAT,
-            self.key.encode("utf-8", "surrogatepass"),
-            self.header,
-            self.lengths,
-            self.checksums,
-            self.has_pickle,
-            tuple(self.version),
-            self.created_s,
-            dict(self.metadata),
-            self.priority,
-            self.expires_s,
-            self.pinned,
-            self.replicas,
-            self.durable,
-            dict(self.clients),
-            self.tombstone,
-            self.superseded,
-        ]
-        return bytes(msgpack.packb(fields, use_bin_type=True, unicode_errors="surrogatepass"))
+        return pack(
+            (
+                FORMAT,
+                self.key.encode("utf-8", "surrogatepass"),
+                self.header,
+                self.lengths,
+                self.checksums,
+                self.has_pickle,
+                self.version,
+                self.created_s,
+                dict(self.metadata),
+                self.priority,
+                self.expires_s,
+                self.pinned,
+                self.replicas,
+                self.durable,
+                dict(self.clients),
+                self.tombstone,
+                self.superseded,
+            )
+        )
 
-    @classmethod
-    def unpack(cls, packed: bytes | memoryview) -> Record:
+    @staticmethod
+    def unpack(packed: bytes | memoryview) -> Record:
         """The inverse of `pack`. Raises `CorruptData` for anything that `pack` could not have made."""
         try:
             fields = msgpack.unpackb(
@@ -98,24 +100,25 @@ class Record:
                 raise CorruptData(f"record format {fields[0]!r} is not {FORMAT}: written by another version?")
             _, key, header, lengths, checksums, has_pickle, version, created_s, *rest = fields
             metadata, priority, expires_s, pinned, replicas, durable, clients, tombstone, superseded = rest
-            return cls(
-                key=key.decode("utf-8", "surrogatepass"),
-                header=bytes(header),
-                lengths=tuple(int(n) for n in lengths),
-                checksums=tuple(int(n) for n in checksums),
-                has_pickle=bool(has_pickle),
-                version=Version(int(version[0]), int(version[1])),
-                created_s=float(created_s),
-                metadata=_lists(metadata),
-                priority=float(priority),
-                expires_s=None if expires_s is None else float(expires_s),
-                pinned=bool(pinned),
-                replicas=int(replicas),
-                durable=bool(durable),
-                clients={str(client): int(sequence) for client, sequence in clients.items()},
-                tombstone=bool(tombstone),
-                superseded=bool(superseded),
+            draft = RecordDraft(
+                key.decode("utf-8", "surrogatepass"),
+                bytes(header),
+                tuple([int(n) for n in lengths]),
+                tuple([int(n) for n in checksums]),
+                bool(has_pickle),
+                Version(int(version[0]), int(version[1])),
+                float(created_s),
+                _lists(metadata),
+                float(priority),
+                None if expires_s is None else float(expires_s),
+                bool(pinned),
             )
+            draft.replicas = int(replicas)
+            draft.durable = bool(durable)
+            draft.clients = {str(client): int(sequence) for client, sequence in clients.items()}
+            draft.tombstone = bool(tombstone)
+            draft.superseded = bool(superseded)
+            return draft.finished()
         except CorruptData:
             raise
         except (
@@ -128,6 +131,54 @@ class Record:
             msgpack.UnpackException,
         ) as error:
             raise CorruptData(f"a record of {len(packed)} bytes cannot be read: {error}") from error
+
+
+class RecordDraft:
+    """A record that is being made, where many are.
+
+    The constructor of a frozen dataclass sets each field through `object.__setattr__`: 3 us for a record,
+    a third of storing a small value. A draft has the same slots and takes a tenth of that.
+    """
+
+    __slots__ = Record.__slots__
+
+    def __init__(
+        self,
+        key: str,
+        header: bytes,
+        lengths: tuple[int, ...],
+        checksums: tuple[int, ...],
+        has_pickle: bool,
+        version: Version,
+        created_s: float,
+        metadata: Mapping[str, Any],
+        priority: float,
+        expires_s: float | None,
+        pinned: bool,
+    ) -> None:
+        self.key = key
+        self.header = header
+        self.lengths = lengths
+        self.checksums = checksums
+        self.has_pickle = has_pickle
+        self.version = version
+        self.created_s = created_s
+        self.metadata = metadata
+        self.priority = priority
+        self.expires_s = expires_s
+        self.pinned = pinned
+        self.replicas = 1
+        self.durable = False
+        self.clients: Mapping[str, int] = {}
+        self.tombstone = False
+        self.superseded = False
+
+    def finished(self) -> Record:
+        """The draft itself, which is a `Record` from now on and changes no more."""
+        made: Any = self
+        made.__class__ = Record
+        record: Record = made
+        return record
 
 
 def _lists(value: Any) -> Any:

@@ -101,7 +101,7 @@ class TierCore:
         keys = {blob.record.key for blob in blobs}
         with self._room:
             self._commit_in_room(blobs, keys)
-        self._counters.add(stores=len(blobs), bytes_in=sum(blob.record.nbytes for blob in blobs))
+        self._counters.add(stores=len(blobs), bytes_in=sum([blob.record.nbytes for blob in blobs]))
 
     def _commit_in_room(self, blobs: Sequence[Blob], keys: set[str]) -> None:
         if self._budget.capacity_bytes is not None:
@@ -124,9 +124,9 @@ class TierCore:
         last = {blob.record.key: blob for blob in blobs}
         return self._budget.victims(
             used_bytes=self._blobs.used_bytes,
-            incoming_bytes=sum(self._incoming_bytes(blob) for blob in last.values()),
-            released_bytes=sum(self._blobs.stored_bytes(key) for key in keys),
-            priority=min(blob.record.priority for blob in last.values()) if last else 0.0,
+            incoming_bytes=sum(map(self._incoming_bytes, last.values())),
+            released_bytes=sum(map(self._blobs.stored_bytes, keys)),
+            priority=min([blob.record.priority for blob in last.values()], default=0.0),
             nbytes_of=self._blobs.stored_bytes,
             exclude=keys,
         )
@@ -188,8 +188,12 @@ class TierCore:
             raise Closed(f"{self.name} was closed: open it again to use it")
 
     def _next_version(self, now_s: float) -> Version:
+        return self._next_versions(now_s, 1)[0]
+
+    def _next_versions(self, now_s: float, count: int) -> list[Version]:
         # Microseconds, so that versions also grow from one process to the next where the inventory is
         # not read; never backwards, whatever the clock does.
         with self._sequence_lock:
-            self._sequence = max(self._sequence + 1, int(now_s * 1e6))
-            return Version(0, self._sequence)
+            first = max(self._sequence + 1, int(now_s * 1e6))
+            self._sequence = first + count - 1
+        return [Version(0, sequence) for sequence in range(first, first + count)]

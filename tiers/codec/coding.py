@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from ...errors import CorruptData, MissingDependency, PickleRefused
 from ..encoded import Encoded
 from .header import INLINE_TREE_BYTES, pack_header, pack_tree, unpack_header, unpack_tree
+from .plain import bytes_tree
 from .reader import Reader
 from .writer import Writer
 
@@ -21,6 +23,8 @@ def encode(value: Any, *, allow_pickle: bool = True) -> Encoded:
     a container that contains itself or is nested too deeply. That two parts of a value are the same
     object is not kept: each comes back on its own.
     """
+    if type(value) is bytes and value:  # by far the most frequent small value
+        return Encoded(_bytes_header(len(value)), (memoryview(value),))
     writer = Writer(allow_pickle=allow_pickle)
     tree = writer.node(value)
     packed = pack_tree(tree)
@@ -30,6 +34,12 @@ def encode(value: Any, *, allow_pickle: bool = True) -> Encoded:
     index = len(writer.buffers)
     buffers = (*writer.buffers, memoryview(packed))
     return Encoded(pack_header(tree_buffer=index), buffers, writer.has_pickle)
+
+
+@lru_cache(maxsize=1024)
+def _bytes_header(nbytes: int) -> bytes:
+    """The header of bytes of this length, which are the first buffer; many values share theirs."""
+    return pack_header(tree=bytes_tree(nbytes, 0))
 
 
 def decode(

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgpack
 
 from ...errors import CorruptData
+from ..packing import pack
 
 FORMAT = 1
 """Format of the header; raised when a reader of the old format could misread the new one."""
@@ -31,7 +32,7 @@ Reference: TypeAlias = int | bytes
 
 def pack_tree(tree: Tree) -> bytes:
     """The tree as msgpack."""
-    return bytes(msgpack.packb(tree, use_bin_type=True, unicode_errors="surrogatepass"))
+    return pack(tree)
 
 
 def unpack_tree(packed: bytes | memoryview) -> Tree:

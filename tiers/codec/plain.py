@@ -41,7 +41,11 @@ def encode_str(writer: Writer, value: str) -> Tree:
 def encode_bytes(writer: Writer, value: bytes) -> Tree:
     if writer.nested and len(value) <= INLINE_LEAF_BYTES:
         return value
-    return ["bytes", len(value), writer.reference(memoryview(value))]
+    return bytes_tree(len(value), writer.reference(memoryview(value)))
+
+
+def bytes_tree(nbytes: int, reference: Reference) -> Tree:
+    return ["bytes", nbytes, reference]
 
 
 def encode_memoryview(writer: Writer, value: memoryview) -> Tree:

@@ -21,18 +21,21 @@ from .collection import without_collection
 from .commits import Change, GroupCommit
 from .containers import container, container_of_suffix
 from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest, sync_folder
-from .frames import Description, Frame, Kind
+from .frames import Description, Kind, NewFrame
 from .index import Entry, Index, InSegment
 from .log import SEGMENT_BYTES, SegmentLog
 from .payloads import pack_payload, payload_is_whole, read_payload
 from .recovery import Recovery
-from .segment import Segment
+from .segment import Place
 from .value_file import ValueFile, write_value
 
 SMALL_BYTES = 64 * 1024
 """Values up to this size go into segments, larger ones into files of their own."""
 
 _OPEN_FILES = 32
+
+_PUT, _UPDATE, _DELETE = Kind.PUT, Kind.UPDATE, Kind.DELETE
+"""As plain names: to look a member up in an enum takes as long as to pack a header."""
 
 
 class ColdBlobs(BlobStore):
@@ -102,7 +105,7 @@ class ColdBlobs(BlobStore):
             for blob in blobs:
                 change = self._prepared(blob, method, level)
                 changes.append(change)
-                pending_bytes += sum(view.nbytes for view in change.payload)
+                pending_bytes += change.payload_bytes
                 if pending_bytes >= SEGMENT_BYTES:
                     self._commit(changes)
                     changes, pending_bytes = [], 0
@@ -114,12 +117,12 @@ class ColdBlobs(BlobStore):
 
     def _prepared(self, blob: Blob, method: str, level: int | None) -> Change:
         record = blob.record
-        if sum(buffer.nbytes for buffer in blob.buffers) <= SMALL_BYTES:
+        if sum([buffer.nbytes for buffer in blob.buffers]) <= SMALL_BYTES:
             if len(record.checksums) != len(blob.buffers):
                 record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
-            packed = pack_payload(blob.buffers, method, level)
-            described = Description(record.key, record.pack(), packed.lengths, packed.compression)
-            return Change(Kind.PUT, record.key, record, described, packed.buffers)
+            stored = pack_payload(blob.buffers, method, level)
+            described = Description(record.key, record.pack(), stored.lengths, stored.compression)
+            return Change(_PUT, record.key, described, stored.buffers, stored.nbytes)
         temporary = self._folder.values / f"{next(self._temporaries):x}{TEMPORARY}"
         try:
             with disk_errors(f"storing {record.key!r:.80}"):
@@ -128,11 +131,11 @@ class ColdBlobs(BlobStore):
             temporary.unlink(missing_ok=True)
             raise
         described = Description(record.key, record.pack(), suffix=self._container.suffix)
-        return Change(Kind.FILE, record.key, record, described, temporary=temporary)
+        return Change(Kind.FILE, record.key, described, temporary=temporary)
 
     def update(self, record: Record) -> None:
         self._check_usable()
-        change = Change(Kind.UPDATE, record.key, record, Description(record.key, record.pack()))
+        change = Change(Kind.UPDATE, record.key, Description(record.key, record.pack()))
         self._commit([change])
         if not change.applied:
             raise KeyNotFound(f"{record.key!r} is not in the cold store {self.path}")
@@ -142,7 +145,7 @@ class ColdBlobs(BlobStore):
 
     def remove_many(self, keys: Iterable[str]) -> int:
         self._check_usable()
-        changes = [Change(Kind.DELETE, key, description=Description(key)) for key in keys]
+        changes = [Change(Kind.DELETE, key, Description(key)) for key in keys]
         self._commit(changes)
         return sum(change.applied for change in changes)
 
@@ -170,35 +173,36 @@ class ColdBlobs(BlobStore):
         self._check_usable()
         # Of keys that occur in this group already: where their buffers are, None where they are gone.
         staged: dict[str, int | None] = {}
-        frames: list[Frame] = []
+        frames: list[NewFrame] = []
         made: list[Change] = []
         for change in changes:
-            target = staged[change.key] if change.key in staged else self._target(change.key)
-            if target is None and change.kind is Kind.UPDATE:
+            kind, key = change.kind, change.key
+            target = staged[key] if key in staged else self._target(key)
+            if target is None and kind is _UPDATE:
                 continue
-            if target is None and change.kind is Kind.DELETE and not self._is_damaged(change.key):
+            if target is None and kind is _DELETE and not self._is_damaged(key):
                 continue
-            assert change.description is not None
-            packed = change.description.pack()
-            payload_bytes = sum(view.nbytes for view in change.payload)
             generation = next(self._generations)
-            frames.append(Frame(change.kind, generation, target or 0, 0, 0, packed, payload_bytes))
+            packed = change.description.pack()
+            frames.append(
+                NewFrame(kind, generation, target or 0, packed, change.payload, change.payload_bytes)
+            )
             made.append(change)
-            if change.kind is not Kind.UPDATE:
-                staged[change.key] = None if change.kind is Kind.DELETE else generation
+            if kind is not _UPDATE:
+                staged[key] = None if kind is _DELETE else generation
         if not made:
             return
         with disk_errors("writing to the cold store"):
             named = self._name_files(made, frames)
             sync = any(change.kind is not Kind.FILE for change in made)
             try:
-                placed = self._log.append(frames, [change.payload for change in made], sync=sync)
+                placed = self._log.append(frames, sync=sync)
             except BaseException:
                 # Without this the files would be found at the next start, though storing them failed.
                 for path in named:
                     path.unlink(missing_ok=True)
                 raise
-        self._apply(made, placed, self._log.active)
+        self._apply(made, frames, placed)
         if compaction.worth_compacting(self._log):
             with suppress(OSError), disk_errors("compacting the cold store"):
                 self._compact(until=lambda: not compaction.worth_compacting(self._log))
@@ -210,7 +214,7 @@ class ColdBlobs(BlobStore):
     def _is_damaged(self, key: str) -> bool:
         return bool(self._damaged_digests) and key_digest(key) in self._damaged_digests
 
-    def _name_files(self, made: list[Change], frames: list[Frame]) -> list[Path]:
+    def _name_files(self, made: list[Change], frames: list[NewFrame]) -> list[Path]:
         named = []
         for change, frame in zip(made, frames, strict=True):
             if change.temporary is not None:
@@ -222,25 +226,29 @@ class ColdBlobs(BlobStore):
             sync_folder(self._folder.values)
         return named
 
-    def _apply(self, made: list[Change], placed: list[Frame], segment: Segment) -> None:
-        for change, frame in zip(made, placed, strict=True):
+    def _apply(self, made: list[Change], frames: list[NewFrame], placed: list[Place]) -> None:
+        index = self._index
+        for change, frame, place in zip(made, frames, placed, strict=True):
+            key, description, generation = change.key, change.description, frame.generation
             change.applied = True
             if self._damaged_digests:
-                self._damaged_digests.pop(key_digest(change.key), None)
+                self._damaged_digests.pop(key_digest(key), None)
             entry: Entry | None = None
-            assert change.description is not None
-            if change.kind is Kind.UPDATE:
-                current = self._index.entries[change.key]
-                entry = self._index.updated(current, frame, segment, change.description.record)
-            elif change.kind is Kind.FILE:
-                digest = key_digest(change.key)
-                name = FileName(digest, frame.generation, self._container.suffix)
+            kind = change.kind
+            if kind is _PUT:
+                offset = place.end - change.payload_bytes
+                content = InSegment(
+                    place.segment, offset, description.stored_lengths, description.compression
+                )
+                entry = index.new_entry(key, generation, place, content, 0, description.record)
+            elif kind is _UPDATE:
+                entry = index.updated(index.entries[key], generation, place, description.record)
+            elif kind is Kind.FILE:
+                name = FileName(key_digest(key), generation, self._container.suffix)
                 size = (self._folder.values / str(name)).stat().st_size
-                entry = self._index.entry_of(frame, segment, change.description, size, digest)
-            elif change.kind is Kind.PUT:
-                entry = self._index.entry_of(frame, segment, change.description)
-            old = self._index.put(change.key, entry)
-            if old is not None and isinstance(old.content, FileName) and change.kind is not Kind.UPDATE:
+                entry = index.new_entry(key, generation, place, name, size, description.record)
+            old = index.put(key, entry)
+            if old is not None and isinstance(old.content, FileName) and kind is not _UPDATE:
                 self._discard(old.content)
 
     def _discard(self, name: FileName) -> None:

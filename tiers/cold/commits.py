@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..record import Record
 from .frames import Description, Kind
 
 
@@ -17,9 +16,9 @@ class Change:
 
     kind: Kind
     key: str
-    record: Record | None = None
-    description: Description | None = None
+    description: Description
     payload: tuple[memoryview, ...] = ()
+    payload_bytes: int = 0
     temporary: Path | None = None
     """For FILE: the written and fsynced file that only needs its name."""
     applied: bool = False

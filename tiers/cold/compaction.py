@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from .folder import FileName, Folder, sync_folder
-from .frames import Description, Frame, Kind
-from .index import Index, place_of
+from .frames import Description, Frame, Kind, NewFrame, unpack_description
+from .index import Index, InSegment
 from .log import SegmentLog
 from .segment import PayloadCheck, Segment
 
@@ -45,28 +45,24 @@ def compact(
 
 
 def _copy_live(victim: Segment, log: SegmentLog, index: Index, is_whole: PayloadCheck) -> None:
-    frames: list[Frame] = []
-    payloads: list[list[memoryview]] = []
+    frames: list[NewFrame] = []
     nbytes = 0
     contents = victim.load(is_whole)
     for frame in contents.frames:
         copied = _live_copy(frame, victim, index)
         if copied is None:
             continue
-        payload = []
-        if copied.kind is Kind.PUT:
-            payload = [victim.read(frame.payload_offset, frame.payload_bytes)]
         frames.append(copied)
-        payloads.append(payload)
         nbytes += frame.end - frame.offset
         if nbytes >= _COPY_BYTES:
-            _append(frames, payloads, log, index)
-            frames, payloads, nbytes = [], [], 0
-    _append(frames, payloads, log, index)
+            _append(frames, log, index)
+            frames, nbytes = [], 0
+    _append(frames, log, index)
 
 
-def _live_copy(frame: Frame, victim: Segment, index: Index) -> Frame | None:
+def _live_copy(frame: Frame, victim: Segment, index: Index) -> NewFrame | None:
     """The frame as it should be written again; None where it no longer counts."""
+    without_buffers = NewFrame(frame.kind, frame.generation, frame.target, frame.packed, (), 0)
     description = frame.description()
     entry = index.entries.get(description.key)
     if entry is None or frame.kind is Kind.DELETE:
@@ -76,30 +72,29 @@ def _live_copy(frame: Frame, victim: Segment, index: Index) -> Frame | None:
         frame.offset,
     )
     if isinstance(entry.content, FileName):
-        return frame if is_newest else None
+        return without_buffers if is_newest else None
     is_content = entry.content.segment is victim and entry.content.offset == frame.payload_offset
     if not is_content:
         # An update of buffers in the same segment goes into the copy of these.
-        return frame if is_newest and entry.content.segment is not victim else None
+        return without_buffers if is_newest and entry.content.segment is not victim else None
     # Buffers and the newest record come together again.
     merged = Description(description.key, entry.record().pack(), *description[2:])
-    return frame._replace(kind=Kind.PUT, generation=entry.generation, packed=merged.pack())
+    payload = [victim.read(frame.payload_offset, frame.payload_bytes)]
+    return NewFrame(Kind.PUT, entry.generation, frame.target, merged.pack(), payload, frame.payload_bytes)
 
 
-def _append(frames: list[Frame], payloads: list[list[memoryview]], log: SegmentLog, index: Index) -> None:
+def _append(frames: list[NewFrame], log: SegmentLog, index: Index) -> None:
     if not frames:
         return
-    placed = log.append(frames, payloads, sync=True)
-    segment = log.active
-    for frame in placed:
-        description = frame.description()
-        key = description.key
+    for frame, place in zip(frames, log.append(frames, sync=True), strict=True):
+        key, record, lengths, compression, _ = unpack_description(frame.packed)
         entry = index.entries[key]
         if frame.kind is Kind.PUT:
-            index.put(key, index.entry_of(frame, segment, description))
+            content = InSegment(place.segment, place.end - frame.payload_bytes, lengths, compression)
+            index.put(key, index.new_entry(key, frame.generation, place, content, 0, record))
         else:
             moved = index.put(key, None)
             assert moved is not None
-            moved.frame = place_of(frame, segment)
+            moved.frame = place
             index.put(key, moved)
         index.entries[key].damage = entry.damage

@@ -8,21 +8,25 @@ header and description without the buffers.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple
 
 import msgpack
-from xxhash import xxh3_64_intdigest
+from xxhash import xxh3_64_digest, xxh3_64_intdigest
 
 from ...errors import CorruptData
+from ..packing import pack
 
 MAGIC = b"\x89MFr"
 _HEADER = struct.Struct("<4sIIIQQQQQ")
 """Magic, kind, bytes of the description, bytes of the buffers, generation, target, segment, offset, and
 the checksum of all that and of the description."""
+_CHECKED_HEADER = struct.Struct("<4sIIIQQQQ")
 HEADER_BYTES = _HEADER.size
-_CHECKED = HEADER_BYTES - 8
+_CHECKED = _CHECKED_HEADER.size
 ALIGNMENT = 16
+_ZEROS = bytes(ALIGNMENT)
 
 
 class Kind(IntEnum):
@@ -52,11 +56,23 @@ class Description(NamedTuple):
 
     def pack(self) -> bytes:
         """As msgpack."""
-        return bytes(msgpack.packb((self.key.encode("utf-8", "surrogatepass"), *self[1:]), use_bin_type=True))
+        return pack((self.key.encode("utf-8", "surrogatepass"), *self[1:]))
+
+
+class NewFrame(NamedTuple):
+    """A frame that has no place yet, with its buffers."""
+
+    kind: Kind
+    generation: int
+    target: int
+    packed: bytes
+    payload: Sequence[memoryview]
+    """Padded to the alignment."""
+    payload_bytes: int
 
 
 class Frame(NamedTuple):
-    """A frame that was read, its description still packed."""
+    """A frame of a segment, its description still packed."""
 
     kind: Kind
     generation: int
@@ -78,11 +94,16 @@ class Frame(NamedTuple):
 
     def description(self) -> Description:
         """What the frame says of its key."""
-        try:
-            key, record, lengths, compression, suffix = msgpack.unpackb(self.packed, use_list=False)
-            return Description(key.decode("utf-8", "surrogatepass"), record, lengths, compression, suffix)
-        except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
-            raise CorruptData(f"description of a frame cannot be read: {error}") from error
+        return unpack_description(self.packed)
+
+
+def unpack_description(packed: bytes) -> Description:
+    """The inverse of `Description.pack`. Raises `CorruptData`."""
+    try:
+        key, record, lengths, compression, suffix = msgpack.unpackb(packed, use_list=False)
+        return Description(key.decode("utf-8", "surrogatepass"), record, lengths, compression, suffix)
+    except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
+        raise CorruptData(f"description of a frame cannot be read: {error}") from error
 
 
 def aligned(nbytes: int) -> int:
@@ -90,12 +111,15 @@ def aligned(nbytes: int) -> int:
     return -(-nbytes // ALIGNMENT) * ALIGNMENT
 
 
-def pack_head(frame: Frame) -> bytes:
+def pack_head(
+    kind: int, generation: int, target: int, segment: int, offset: int, packed: bytes, payload_bytes: int
+) -> bytes:
     """Header and description of a frame, padded up to its buffers."""
-    fields = (MAGIC, int(frame.kind), len(frame.packed), frame.payload_bytes, *frame[1:5])
-    digest = xxh3_64_intdigest(_HEADER.pack(*fields, 0)[:_CHECKED] + frame.packed)
-    head = _HEADER.pack(*fields, digest) + frame.packed
-    return head.ljust(aligned(len(head)), b"\0")
+    checked = _CHECKED_HEADER.pack(
+        MAGIC, kind, len(packed), payload_bytes, generation, target, segment, offset
+    )
+    digest = xxh3_64_digest(checked + packed)[::-1]  # which is big-endian, and the header is not
+    return b"".join((checked, digest, packed, _ZEROS[: -(HEADER_BYTES + len(packed)) % ALIGNMENT]))
 
 
 def unpack_head(content: Any, at: int) -> Frame | None:

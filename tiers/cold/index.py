@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from ...errors import CorruptData
 from ..record import Record
 from .folder import FileName
-from .frames import HEADER_BYTES, Description, Frame, Kind, unpack_head
-from .segment import Segment
+from .frames import HEADER_BYTES, Description, Frame, Kind, aligned, unpack_head
+from .segment import Place, Segment
 
 
 class InSegment(NamedTuple):
@@ -23,15 +23,6 @@ class InSegment(NamedTuple):
 
 
 Content = InSegment | FileName
-
-
-class Place(NamedTuple):
-    """Where a frame is."""
-
-    segment: Segment
-    offset: int
-    head_bytes: int
-    nbytes: int
 
 
 @dataclass(slots=True)
@@ -62,13 +53,6 @@ class Entry:
             raise CorruptData(f"the record of {self.key!r:.80} in {self.frame.segment.path.name} is damaged")
         return Record.unpack(frame.description().record)
 
-    def frames(self) -> Iterator[Place]:
-        """The frames that keep this entry alive."""
-        if self.frame is not None:
-            yield self.frame
-        if self.content_frame is not None:
-            yield self.content_frame
-
     @property
     def nbytes(self) -> int:
         """Bytes on the disk."""
@@ -93,17 +77,22 @@ class Index:
         """Set or forget the entry of a key; returns the one that was there."""
         old = self.entries.get(key)
         if old is not None:
-            self.used_bytes -= old.nbytes
-            for place in old.frames():
-                place.segment.live_bytes -= place.nbytes
+            self._count(old, -1)
         if entry is None:
             self.entries.pop(key, None)
         else:
-            self.used_bytes += entry.nbytes
-            for place in entry.frames():
-                place.segment.live_bytes += place.nbytes
+            self._count(entry, 1)
             self.entries[key] = entry
         return old
+
+    def _count(self, entry: Entry, sign: int) -> None:
+        """Add an entry to the books, or take it out of them."""
+        nbytes = entry.content_bytes
+        for place in (entry.frame, entry.content_frame):
+            if place is not None:
+                nbytes += place.nbytes
+                place.segment.live_bytes += sign * place.nbytes
+        self.used_bytes += sign * nbytes
 
     def entry_of(
         self,
@@ -120,30 +109,27 @@ class Index:
             content = InSegment(segment, frame.payload_offset, lengths, compression)
         else:
             content = FileName(digest, frame.generation, suffix)
-        packed = record if self.in_memory else None
-        return Entry(
-            key,
-            frame.generation,
-            content,
-            frame.generation,
-            content_bytes,
-            place_of(frame, segment),
-            None,
-            packed,
-        )
+        return self.new_entry(key, frame.generation, place_of(frame, segment), content, content_bytes, record)
 
-    def updated(self, entry: Entry, frame: Frame, segment: Segment, record: bytes) -> Entry:
+    def new_entry(
+        self, key: str, generation: int, place: Place, content: Content, content_bytes: int, record: bytes
+    ) -> Entry:
+        """The entry of a key whose record and buffers came together."""
+        packed = record if self.in_memory else None
+        return Entry(key, generation, content, generation, content_bytes, place, None, packed)
+
+    def updated(self, entry: Entry, generation: int, place: Place, record: bytes) -> Entry:
         """The entry after an UPDATE frame."""
         content_frame = entry.frame if entry.content_frame is None else entry.content_frame
         if isinstance(entry.content, FileName):
             content_frame = None  # of which the file itself tells as well
         return Entry(
             entry.key,
-            frame.generation,
+            generation,
             entry.content,
             entry.content_generation,
             entry.content_bytes,
-            place_of(frame, segment),
+            place,
             content_frame,
             record if self.in_memory else None,
             entry.damage,
@@ -152,7 +138,8 @@ class Index:
 
 def place_of(frame: Frame, segment: Segment) -> Place:
     """Where a frame is, once it has been written to a segment."""
-    return Place(segment, frame.offset, HEADER_BYTES + len(frame.packed), frame.end - frame.offset)
+    head_bytes = HEADER_BYTES + len(frame.packed)
+    return Place(segment, frame.offset, head_bytes, aligned(head_bytes) + aligned(frame.payload_bytes))
 
 
 class Found(NamedTuple):

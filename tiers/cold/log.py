@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .folder import Folder, sync_folder
-from .frames import Frame
-from .segment import PayloadCheck, Segment
+from .frames import HEADER_BYTES, Frame, NewFrame, pack_head
+from .segment import PayloadCheck, Place, Segment
 
 SEGMENT_BYTES = 32 * 1024 * 1024
 """A segment that has reached this size is followed by a new one."""
@@ -42,21 +42,24 @@ class SegmentLog:
         number = self.segments[-1].number + 1 if self.segments else 1
         self.segments.append(Segment(self._folder.segments, number, create=True))
 
-    def append(
-        self, frames: Sequence[Frame], payloads: Sequence[Sequence[memoryview]], *, sync: bool
-    ) -> list[Frame]:
-        """Write frames, durably with `sync`; returns them with segment and offset filled in. On an error
-        nothing was written."""
+    def append(self, frames: Sequence[NewFrame], *, sync: bool) -> list[Place]:
+        """Write frames, durably with `sync`; returns where they are. On an error nothing was written."""
         if self.active.nbytes >= SEGMENT_BYTES:
             self.rotate()
         segment = self.active
-        placed = []
-        at = segment.nbytes
-        for frame in frames:
-            frame = frame._replace(segment=segment.number, offset=at)
-            placed.append(frame)
-            at = frame.end
-        segment.append(placed, payloads, sync=sync)
+        number, at = segment.number, segment.nbytes
+        placed: list[Place] = []
+        heads: list[bytes] = []
+        pieces: list[bytes | memoryview] = []
+        for kind, generation, target, packed, payload, payload_bytes in frames:
+            head = pack_head(kind, generation, target, number, at, packed, payload_bytes)
+            nbytes = len(head) + payload_bytes
+            placed.append(Place(segment, at, HEADER_BYTES + len(packed), nbytes))
+            heads.append(head)
+            pieces.append(head)
+            pieces += payload
+            at += nbytes
+        segment.append(b"".join(heads), pieces, sync=sync)
         return placed
 
     @property

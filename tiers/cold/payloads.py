@@ -12,11 +12,13 @@ from ..codec.compression import NONE, compression
 from ..encoded import Selection
 from ..record import Record
 from .blocks import check_ranges, gather
-from .frames import Frame, aligned
+from .frames import ALIGNMENT, Frame, aligned
 from .index import InSegment
 
 _WORTH_COMPRESSING = 512
 """Fewer bytes than this are kept as they are."""
+
+_ZEROS = memoryview(bytes(ALIGNMENT))
 
 
 class Payload(NamedTuple):
@@ -26,6 +28,8 @@ class Payload(NamedTuple):
     lengths: tuple[int, ...]
     """Bytes of each without the padding."""
     compression: str
+    nbytes: int
+    """Bytes of all of them with the padding."""
 
 
 def pack_payload(buffers: Sequence[memoryview], method: str, level: int | None) -> Payload:
@@ -34,17 +38,24 @@ def pack_payload(buffers: Sequence[memoryview], method: str, level: int | None) 
         codec = compression(method)
         packed = [codec.compress(buffer, level) for buffer in buffers]
         if sum(p.nbytes for p in packed) < sum(buffer.nbytes for buffer in buffers):
-            return Payload(_padded(packed), tuple(p.nbytes for p in packed), method)
-    return Payload(_padded(buffers), tuple(buffer.nbytes for buffer in buffers), NONE)
+            return _padded(packed, method)
+    return _padded(buffers, NONE)
 
 
-def _padded(buffers: Sequence[memoryview]) -> tuple[memoryview, ...]:
+def _padded(buffers: Sequence[memoryview], method: str) -> Payload:
+    lengths = tuple([buffer.nbytes for buffer in buffers])
+    total = sum(lengths)
+    if len(buffers) == 1 and total % ALIGNMENT == 0:
+        return Payload(tuple(buffers), lengths, method, total)
     pieces: list[memoryview] = []
-    for buffer in buffers:
+    total = 0
+    for buffer, length in zip(buffers, lengths, strict=True):
         pieces.append(buffer)
-        if padding := aligned(buffer.nbytes) - buffer.nbytes:
-            pieces.append(memoryview(bytes(padding)))
-    return tuple(pieces)
+        total += length
+        if padding := -length % ALIGNMENT:
+            pieces.append(_ZEROS[:padding])
+            total += padding
+    return Payload(tuple(pieces), lengths, method, total)
 
 
 def read_payload(content: InSegment, record: Record, selection: Selection | None) -> Blob:

@@ -9,7 +9,7 @@ from ...errors import CorruptData, MissingDependency
 from .containers import container_of_suffix
 from .folder import FileName, Folder, key_digest
 from .frames import Frame, Kind
-from .index import Entry, Found, Index, newest_frames
+from .index import Entry, Found, Index, newest_frames, place_of
 from .log import SegmentLog
 from .segment import Segment
 from .value_file import ValueFile
@@ -76,7 +76,8 @@ class Recovery:
             size = self._files.pop(content, 0)
             damage = "" if name else "its buffers are lost with a damaged segment"
             entry = Entry(key, frame.target, content, frame.target, size, None, None, b"", damage)
-        return self.index.updated(entry, frame, update.segment, update.description.record)
+        place = place_of(frame, update.segment)
+        return self.index.updated(entry, frame.generation, place, update.description.record)
 
     def _take_files(self) -> None:
         by_digest: dict[str, Entry] = {}

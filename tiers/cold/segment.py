@@ -36,6 +36,22 @@ class Contents(NamedTuple):
     """Frames that the index knows and that lie beyond the end of the segment."""
 
 
+class Place(NamedTuple):
+    """Where a frame is."""
+
+    segment: Segment
+    offset: int
+    head_bytes: int
+    """Header and description without the padding."""
+    nbytes: int
+    """All of it with its buffers and paddings."""
+
+    @property
+    def end(self) -> int:
+        """Where the next frame begins."""
+        return self.offset + self.nbytes
+
+
 class Segment:
     """Appending is for one thread at a time; reading is for any."""
 
@@ -67,17 +83,10 @@ class Segment:
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
 
-    def append(
-        self, frames: Sequence[Frame], payloads: Sequence[Sequence[memoryview]], *, sync: bool
-    ) -> None:
-        """Write frames at the end, their payloads padded already, durably with `sync`. On an error the
-        segment is as it was."""
+    def append(self, heads: bytes, pieces: Sequence[bytes | memoryview], *, sync: bool) -> None:
+        """Write frames at the end, durably with `sync`: their heads alone go to the index, `pieces` are
+        heads and buffers in turn. On an error the segment is as it was."""
         start = self.nbytes
-        heads = [pack_head(frame) for frame in frames]
-        pieces: list[bytes | memoryview] = []
-        for head, buffers in zip(heads, payloads, strict=True):
-            pieces.append(head)
-            pieces.extend(buffers)
         try:
             end = _write_all(self._file, pieces, start)
             if sync:
@@ -88,7 +97,7 @@ class Segment:
         self.nbytes = end
         if self._index is not None:
             try:
-                os.write(self._index, b"".join(heads))
+                os.write(self._index, heads)
             except OSError:  # a full disk; the segment tells the rest of it when it is opened again
                 os.close(self._index)
                 self._index = None
@@ -183,7 +192,7 @@ class Segment:
             return
         assert self._index is not None
         os.ftruncate(self._index, 0)
-        os.write(self._index, b"".join(map(pack_head, frames)))
+        os.write(self._index, b"".join([pack_head(*frame) for frame in frames]))
 
     def remove(self) -> None:
         """Delete the files; those who read from them now may go on."""
@@ -196,7 +205,7 @@ def _payload(content: memoryview, frame: Frame, start: int) -> memoryview:
     return content[begin : begin + frame.payload_bytes]
 
 
-def _write_all(file: int, pieces: list[bytes | memoryview], offset: int) -> int:
+def _write_all(file: int, pieces: Sequence[bytes | memoryview], offset: int) -> int:
     """Write the pieces one after another; returns where they end."""
     for first in range(0, len(pieces), _WRITE_AT_ONCE):
         batch = pieces[first : first + _WRITE_AT_ONCE]

@@ -38,9 +38,8 @@ def killed_writers(folder: Path, rounds: int, seed: int) -> int:
             for number in range(rounds):
                 print(seed * 1000 + number, file=server.stdin, flush=True)
                 child = int(server.stdout.readline())
-                deadline = time.monotonic() + 20
-                while not journal.exists() and time.monotonic() < deadline:
-                    time.sleep(0.001)
+                # A slow disk must not end all writers before their first acknowledgement.
+                wait_for_lines(journal, generator.choice([0, 4, 12]))
                 # Not a wait for something: the moment of the kill is the random input of the test.
                 time.sleep(generator.uniform(0, generator.choice([0.01, 0.15])))
                 os.kill(child, signal.SIGKILL)
@@ -53,6 +52,15 @@ def killed_writers(folder: Path, rounds: int, seed: int) -> int:
             server.stdin.close()
             server.terminate()
     return acknowledged
+
+
+def wait_for_lines(journal: Path, lines: int) -> None:
+    """Until the writer has begun, and has written that much into its journal (two lines a change)."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if journal.exists() and journal.read_bytes().count(b"\n") >= lines:
+            return
+        time.sleep(0.001)
 
 
 def replay(journal: Path, state: State) -> tuple[State, int]:
