@@ -23,7 +23,7 @@ from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, Outcome, StoreOptions
 from .outcomes import error_of, raise_first
-from .parcel import Parcel, pack, split
+from .parcel import pack_many, split
 from .reader import Part, Reader, count_of
 from .recent_values import MAX_VALUE_BYTES, Recent, RecentValues
 
@@ -65,12 +65,12 @@ class MemoryClient:
         timeout_s: float | None = None,
     ) -> Receipt:
         """Store encoded values under distinct keys. Returns when the copies that were asked for exist."""
-        packed = tuple(pack(value, data) for value, data in zip(values, metadata, strict=True))
-        sizes = tuple(value.nbytes for value in packed)
+        parcel = pack_many(values, metadata)
+        sizes = parcel.sizes()
         try:
             for left in reversed(range(FULL_TRIES)):
                 request = self._connection.next_request()
-                event = ev.StoreMany(request, tuple(keys), sizes, Parcel(packed), options)
+                event = ev.StoreMany(request, tuple(keys), sizes, parcel, options)
                 reply = self._connection.ask(event, f"storing {count_of(keys)}", timeout_s)
                 if not left or set(reply.outcomes or ()) != {Outcome.FULL}:
                     break  # otherwise nothing was stored: others took the room that was made, so once more

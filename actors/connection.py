@@ -11,6 +11,7 @@ from typing import Any
 import ray
 
 from ..errors import Closed
+from . import wire
 from .calls import ATTEMPT_S, Deadline, get, persist
 from .core import commands as cmd
 from .core import events as ev
@@ -41,9 +42,10 @@ class Connection:
         """The answer to a request, which is repeated until it is answered or out of time."""
         self.check_usable()
         deadline = Deadline.after(self.timeout_or_default(timeout_s), what)
+        message = wire.dump(event)
 
         def attempt(attempt_s: float) -> cmd.Reply:
-            reply: cmd.Reply = get(self.coordinator().ask.remote(event), attempt_s)
+            reply: cmd.Reply = wire.load(get(self.coordinator().ask.remote(message), attempt_s))
             return reply
 
         reply: cmd.Reply = persist(attempt, deadline, self.forget_coordinator)

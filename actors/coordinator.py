@@ -22,6 +22,7 @@ import ray
 from .. import __version__
 from ..errors import DeadlineExceeded
 from ..tiers.policies import MigrationPolicy
+from . import wire
 from .activity import Activity, Announcement
 from .config import ClusterConfig
 from .core import commands as cmd
@@ -82,8 +83,15 @@ class Coordinator:
 
     # -- what clients call --------------------------------------------------------------------------
 
-    async def ask(self, event: ev.ClientEvent) -> cmd.Reply:
-        """Answer a request. Asking again with the same request id joins the first, or gets its answer."""
+    async def ask(self, message: bytes | ev.ClientEvent) -> bytes:
+        """Answer a request. Asking again with the same request id joins the first, or gets its answer.
+
+        Both as `wire` makes them.
+        """
+        answer: bytes = wire.dump(await self._reply(wire.load(message)))
+        return answer
+
+    async def _reply(self, event: ev.ClientEvent) -> cmd.Reply:
         request = event.request
         if request in self._answered:
             return self._answered[request]
@@ -212,7 +220,7 @@ class Coordinator:
         if handle is None:
             return
         try:
-            self._feed(await handle.execute.remote(command))
+            self._feed(wire.load(await handle.execute.remote(wire.dump(command))))
         except ray.exceptions.RayActorError:
             self._nodes.suspect(member)
         except ray.exceptions.RayTaskError as error:

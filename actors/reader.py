@@ -11,6 +11,7 @@ from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.blobs import Blob
 from ..tiers.codec import decode, select_indices, select_rows
 from ..tiers.record import Version
+from . import wire
 from .calls import ATTEMPT_S, GONE, Deadline, get
 from .connection import Connection
 from .core import commands as cmd
@@ -18,7 +19,7 @@ from .core import events as ev
 from .core.model import MemberId, Outcome
 from .outcomes import error_of
 from .parcel import fetch, split, views
-from .readings import Reading, ReadState
+from .readings import Reading, Readings, ReadMany, ReadState
 
 Part = tuple[int | None, int | None, Sequence[int] | None]
 """Some rows of a value: from the first up to the second, or those of the third."""
@@ -135,21 +136,29 @@ class Reader:
         for (member, incarnation), wanted in groups.items():
             actor = self._connection.tier_actor(member)
             if actor is not None:
-                names, versions = zip(*wanted, strict=True)
-                call = actor.read.remote(incarnation, names, versions, self._connection.node)
-                refs.append((member, incarnation, wanted, call))
+                request = _read_many(incarnation, wanted, self._connection.node)
+                refs.append((member, incarnation, wanted, actor.read.remote(request)))
         values: dict[str, Any] = {}
         for member, incarnation, wanted, ref in refs:
             try:
-                readings: list[Reading] = get(ref, min(deadline.remaining_s(), ATTEMPT_S))
+                readings: Readings = wire.load(get(ref, min(deadline.remaining_s(), ATTEMPT_S)))
             except GetTimeoutError:
                 deadline.remaining_s()
                 continue
             except GONE:
                 self._connection.forget_tier_actor(member)
                 continue
-            for (key, version), reading in zip(wanted, readings, strict=True):
-                if reading.state is ReadState.CORRUPT:
+            slab, ends, others = readings.slab, readings.ends, readings.others
+            end = 0
+            for position, (key, version) in enumerate(wanted):
+                start, end = end, ends[position]
+                reading = others.get(position)
+                if reading is None:
+                    # A private copy: a view would keep all the others alive for one value.
+                    buffers = split(bytes(slab[start:end]), readings.lengths[position])
+                    header = readings.headers[position]
+                    values[key] = decode(header, buffers, allow_pickle=True, writable=copy)
+                elif reading.state is ReadState.CORRUPT:
                     self._connection.tell(ev.CopyCorrupt(key, version, member, incarnation))
                 elif reading.state is ReadState.OK:
                     values[key] = self._value(key, reading, member, incarnation, deadline, copy)
@@ -164,9 +173,7 @@ class Reader:
         deadline: Deadline,
         copy: bool,
     ) -> Any:
-        if reading.inline is not None:
-            buffers = split(reading.inline, reading.lengths)
-        elif reading.arrays is not None:
+        if reading.arrays is not None:
             buffers = views(reading.arrays)
         else:
             assert reading.ref is not None
@@ -177,11 +184,14 @@ class Reader:
                 actor = self._connection.tier_actor(member)
                 if actor is None:
                     raise Unavailable(f"{key!r} was on a node that is gone; read it again") from None
-                call = actor.read.remote(incarnation, (key,), (reading.version,), "")
-                (again,) = get(call, deadline.remaining_s())
-                if again.state is not ReadState.OK:
+                request = _read_many(incarnation, [(key, reading.version)], "")
+                again = wire.load(get(actor.read.remote(request), deadline.remaining_s())).others.get(0)
+                if again is None or again.arrays is None:
                     raise Unavailable(f"{key!r} was moved while it was read; read it again") from None
-                buffers = (
-                    views(again.arrays) if again.arrays is not None else split(again.inline, again.lengths)
-                )
+                buffers = views(again.arrays)
         return decode(reading.header, buffers, allow_pickle=True, writable=copy)
+
+
+def _read_many(incarnation: int, wanted: Sequence[tuple[str, Version]], node: str) -> Any:
+    keys, versions = zip(*wanted, strict=True)
+    return wire.dump(ReadMany(incarnation, keys, versions, node))

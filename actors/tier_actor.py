@@ -13,6 +13,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+from ray.exceptions import RayError
+
 from ..errors import CapacityExceeded, CorruptData, KeyNotFound, MemoriesError, StorageFull
 from ..tiers.blobs import Blob
 from ..tiers.checksum import checksum
@@ -20,15 +23,16 @@ from ..tiers.cold import ColdBlobs
 from ..tiers.encoded import Selection
 from ..tiers.query import MetadataIndex
 from ..tiers.record import Record, Version
+from . import wire
 from .config import ClusterConfig
 from .core import commands as cmd
 from .core import tier as core
 from .core.events import Done, InventoryReported
-from .core.model import Kind, MemberInfo, Outcome
-from .exchange import Exchange, Received, answers_apart
+from .core.model import Clients, Kind, MemberInfo, Outcome
+from .exchange import FETCH_TIMEOUT_S, Exchange, Received, answers_apart
 from .host import report_host
-from .parcel import INLINE_BYTES, Packed, split, views
-from .readings import Reading, ReadState
+from .parcel import INLINE_BYTES, Bytes, Parcel, split, views
+from .readings import Reading, Readings, ReadMany, ReadState
 from .reports import HostReport
 from .shared_blobs import SharedBlobs
 from .tier_media import Medium, open_medium
@@ -74,8 +78,12 @@ class TierActor:
         report = report_host(self._medium.folder, self.reads, self.writes) if detailed else None
         return self._core.info, report
 
-    async def execute(self, command: cmd.MemberCommand) -> Done | InventoryReported:
-        """Carry out a command and say what became of it. Repeating it changes nothing."""
+    async def execute(self, message: bytes | cmd.MemberCommand) -> bytes | InventoryReported:
+        """Carry out a command and say what became of it. Repeating it changes nothing.
+
+        Both as `wire` makes them.
+        """
+        command: cmd.MemberCommand = wire.load(message)
         if command.fence.epoch > self._core.epoch and self._medium.disk is not None:
             await asyncio.to_thread(self._medium.disk.raise_epoch, command.fence.epoch)
         stamp = command.fence.stamp
@@ -84,7 +92,11 @@ class TierActor:
             future = self._answers[stamp] = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda _: self._answered(stamp))
         await self._act(self._core.handle(command))
-        return await asyncio.shield(future)
+        answer = await asyncio.shield(future)
+        if isinstance(answer, InventoryReported):
+            return answer  # large columns, which Ray moves without a copy
+        done: bytes = wire.dump(answer)
+        return done
 
     def _answered(self, stamp: int) -> None:
         self._answers.pop(stamp, None)
@@ -103,21 +115,16 @@ class TierActor:
 
     # -- what readers call --------------------------------------------------------------------------------
 
-    async def read(
-        self, incarnation: int, keys: Sequence[str], versions: Sequence[Version], node: str
-    ) -> list[Reading]:
-        """The values of keys, each in exactly the version that the reader was sent for."""
-        self.reads += len(keys)
-        small = self._medium.in_memory
-        readings = []
-        for key, version in zip(keys, versions, strict=True):
-            if not self._core.may_read(key, Version(*version), incarnation):
-                readings.append(Reading(ReadState.GONE))
-            elif small:
-                readings.append(self._reading(key, Version(*version), node))
-            else:
-                readings.append(await asyncio.to_thread(self._reading, key, Version(*version), node))
-        return readings
+    async def read(self, message: bytes) -> bytes | Readings:
+        """The values of keys, each in exactly the version that the reader was sent for; see `ReadMany`."""
+        request: ReadMany = wire.load(message)
+        self.reads += len(request.keys)
+        if self._medium.in_memory:
+            found = self._read_all(request)
+        else:
+            found = await asyncio.to_thread(self._read_all, request)
+        answer: bytes | Readings = wire.dump(found)
+        return answer
 
     async def read_part(self, incarnation: int, key: str, version: Version, selection: Selection) -> Reading:
         """Some bytes of one value."""
@@ -167,9 +174,7 @@ class TierActor:
                     if future is not None and not future.done():
                         future.set_result(action.answer)
                 case core.Write():
-                    outcomes = await self._on_medium(
-                        self._nbytes(action), self._write, action, await self._blobs_of(action)
-                    )
+                    outcomes = await self._put(action)
                     await self._act(self._core.handle(core.Written(action.ticket, outcomes)))
                 case core.Erase():
                     outcomes = await self._on_medium(0, self._erase, action)
@@ -184,6 +189,15 @@ class TierActor:
                 case core.AnnounceMember():
                     pass  # the coordinator's watch greets us twice a second
 
+    async def _put(self, action: core.Write) -> tuple[Outcome, ...] | None:
+        try:
+            blobs = await self._blobs_of(action)
+        except (RayError, TimeoutError) as error:
+            # The writer is gone, and with it what it sent. Others may be waiting for these keys.
+            log.warning("the bytes of %d keys did not come: %s", len(action.keys), type(error).__name__)
+            return (Outcome.ERROR,) * len(action.keys)
+        return await self._on_medium(self._nbytes(action), self._write, action, blobs)
+
     async def _on_medium(self, nbytes: int, function: Callable[..., T], *arguments: Any) -> T:
         if self._medium.in_memory and nbytes <= INLINE_WRITE_BYTES:
             return function(*arguments)
@@ -195,13 +209,11 @@ class TierActor:
     async def _blobs_of(self, action: core.Write) -> list[Blob | None]:
         """The blobs to be written; None where only the record changes."""
         command = action.command
+        if isinstance(command, cmd.PutMany):
+            return await self._unpack(action, command)
         blobs: list[Blob | None] = []
         for row, key, slot in zip(action.rows, action.keys, action.slots, strict=True):
-            if isinstance(command, cmd.PutMany):
-                position = row if command.rows is None else command.rows[row]
-                packed: Packed = command.payload.values[position]
-                blobs.append(await self._unpack(key, slot, packed))
-            elif isinstance(command, cmd.CopyMany):
+            if isinstance(command, cmd.CopyMany):
                 found = self._fetched[command.fence.stamp][row]
                 assert found is not None
                 if found.ref is not None and isinstance(self._blobs, SharedBlobs):
@@ -213,22 +225,47 @@ class TierActor:
                 blobs.append(None)
         return blobs
 
-    async def _unpack(self, key: str, slot: core.Slot, packed: Packed) -> Blob:
-        if packed.ref is None:
-            buffers = split(packed.inline or b"", packed.lengths)
+    async def _unpack(self, action: core.Write, command: cmd.PutMany) -> list[Blob | None]:
+        """The blobs of a put. Rows of one request share what is alike in them."""
+        parcel: Parcel = command.payload
+        slab: bytes | Bytes
+        if isinstance(parcel.slab, bytes):
+            slab = parcel.slab
         else:
-            buffers = views(await packed.ref)
-        record = Record(
-            key=key,
-            header=packed.header,
-            lengths=packed.lengths,
-            has_pickle=packed.has_pickle,
-            created_s=time.time(),
-            metadata=packed.metadata,
-        )
-        if packed.ref is not None and isinstance(self._blobs, SharedBlobs):
-            self._blobs.note_ref(key, slot.version, packed.ref)
-        return Blob(_record(key, slot, record), buffers)
+            slab = await asyncio.wait_for(parcel.slab, FETCH_TIMEOUT_S)
+        positions = action.rows if command.rows is None else [command.rows[row] for row in action.rows]
+        now_s = time.time()
+        clients: dict[Clients, Mapping[str, int]] = {}
+        shared = self._blobs if isinstance(self._blobs, SharedBlobs) else None
+        blobs: list[Blob | None] = []
+        for key, slot, packed in zip(action.keys, action.slots, parcel.opened(slab, positions), strict=True):
+            if packed.ref is None:
+                assert packed.inline is not None
+                buffers = split(packed.inline, packed.lengths)
+            else:
+                buffers = views(await asyncio.wait_for(packed.ref, FETCH_TIMEOUT_S))
+                if shared is not None:
+                    shared.note_ref(key, slot.version, packed.ref)
+            marks = clients.get(slot.clients)
+            if marks is None:
+                marks = clients[slot.clients] = dict(slot.clients)
+            record = Record(
+                key=key,
+                header=packed.header,
+                lengths=packed.lengths,
+                has_pickle=packed.has_pickle,
+                version=slot.version,
+                created_s=now_s,
+                metadata=packed.metadata,
+                priority=slot.priority,
+                expires_s=slot.expires_s,
+                pinned=slot.pinned,
+                replicas=slot.replicas,
+                durable=slot.durable,
+                clients=marks,
+            )
+            blobs.append(Blob(record, buffers))
+        return blobs
 
     def _write(self, action: core.Write, blobs: Sequence[Blob | None]) -> tuple[Outcome, ...] | None:
         self.writes += len(blobs)
@@ -322,7 +359,33 @@ class TierActor:
 
     # -- reading ------------------------------------------------------------------------------------------
 
-    def _reading(self, key: str, version: Version, node: str) -> Reading:
+    def _read_all(self, request: ReadMany) -> Readings:
+        headers, lengths, ends = [], [], []
+        pieces: list[memoryview] = []
+        others: dict[int, Reading] = {}
+        end = 0
+        may_read, incarnation = self._core.may_read, request.incarnation
+        for position, (key, version) in enumerate(zip(request.keys, request.versions, strict=True)):
+            record = None
+            if not may_read(key, version, incarnation):
+                others[position] = Reading(ReadState.GONE)
+            else:
+                found = self._reading(key, version, request.node)
+                if isinstance(found, Reading):
+                    others[position] = found
+                else:
+                    record = found.record
+                    pieces += found.buffers
+                    end += sum(record.lengths)
+            headers.append(b"" if record is None else record.header)
+            lengths.append(() if record is None else record.lengths)
+            ends.append(end)
+        joined = b"".join(pieces)
+        slab = np.frombuffer(joined, np.uint8) if end >= INLINE_BYTES else joined
+        return Readings(tuple(headers), tuple(lengths), tuple(ends), slab, others)
+
+    def _reading(self, key: str, version: Version, node: str) -> Blob | Reading:
+        """A small value itself; of a large one what leads to it; or why there is none."""
         try:
             blob = self._blobs.get(key)
         except KeyNotFound:
@@ -332,17 +395,13 @@ class TierActor:
         record = blob.record
         if record.version != version:
             return Reading(ReadState.GONE)
+        if record.nbytes < INLINE_BYTES:
+            return blob
         ref = None
         if node == self._node and isinstance(self._blobs, SharedBlobs):
             ref = self._blobs.ref(key, version)
-        if record.nbytes < INLINE_BYTES:
-            inline = b"".join(blob.buffers)
-            return Reading(ReadState.OK, version, record.header, record.lengths, inline=inline)
-        if ref is not None:
-            return Reading(ReadState.OK, version, record.header, record.lengths, ref=ref)
-        return Reading(
-            ReadState.OK, version, record.header, record.lengths, arrays=tuple(arrays_of(blob.buffers))
-        )
+        arrays = None if ref is not None else tuple(arrays_of(blob.buffers))
+        return Reading(ReadState.OK, version, record.header, record.lengths, ref=ref, arrays=arrays)
 
     def _whole_record(self, key: str) -> Record | None:
         """The record with its codec header, which a device tier makes only when it is asked for bytes."""
@@ -410,6 +469,4 @@ def _recompress(blobs: ColdBlobs, key: str, method: str, level: int | None) -> N
 
 def arrays_of(buffers: Sequence[memoryview]) -> list[Any]:
     """Byte arrays over the buffers: what Ray moves without pickling the bytes."""
-    import numpy as np
-
     return [np.frombuffer(buffer, np.uint8) for buffer in buffers]
