@@ -11,9 +11,10 @@ from typing import Any
 
 from ...errors import InvalidType, InvalidValue, MissingDependency
 from .crypto import KeyRing
-from .glacier_blobs import GlacierBlobs, GlacierOptions
+from .glacier_blobs import GlacierBlobs
 from .layout import Compressor
 from .objects import ObjectStore
+from .options import GlacierOptions
 from .retry import Retry
 
 PROVIDERS = ("local", "s3", "gcs", "azure")

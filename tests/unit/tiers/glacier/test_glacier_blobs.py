@@ -20,10 +20,11 @@ from memories.errors import ConflictingWrite, CorruptData, KeyNotFound, Permissi
 from memories.tiers.blobs import Blob
 from memories.tiers.encoded import Selection
 from memories.tiers.glacier.crypto import KeyRing
-from memories.tiers.glacier.glacier_blobs import GlacierBlobs, GlacierOptions
+from memories.tiers.glacier.glacier_blobs import GlacierBlobs
 from memories.tiers.glacier.layout import BLOCK_BYTES, Compressor
 from memories.tiers.glacier.local_objects import LocalObjects
 from memories.tiers.glacier.names import object_name
+from memories.tiers.glacier.options import GlacierOptions
 from memories.tiers.glacier.retry import Retry
 from memories.tiers.record import Record
 from tests.support.faulty_objects import FaultyObjects
