@@ -11,21 +11,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .crew import MOST_HELPERS, call_helpers
 from .handles import Slots
 from .pace import Pace
 
-PARALLEL_BYTES = 2 << 20  # below this, starting a thread costs more than it saves
+PARALLEL_BYTES = 2 << 20  # below this, waking a thread costs more than it saves
 _CHUNK_BYTES = 1 << 20
-_MAX_THREADS = 4
 
 
 def gather_wide(column: NDArray[Any], slots: Slots, pace: Pace | None = None) -> NDArray[Any]:
     """``column[slots]`` as a fresh array.
 
-    Copies of several megabytes are cut into chunks that this thread and short-lived helpers take from one
-    list (NumPy lets go of the GIL while it copies). On busy cores a helper may start late or never: then
-    this thread has done the work meanwhile, and waits at most for a chunk that a helper has begun; and
-    ``pace``, if given, learns that helpers do not pay there. A standing pool would not survive a fork.
+    Copies of several megabytes are cut into chunks that this thread and its helpers take from one list
+    (NumPy lets go of the GIL while it copies). On busy cores a helper may start late or never: then this
+    thread has done the work meanwhile, and waits at most for a chunk that a helper has begun; and
+    ``pace``, if given, learns that helpers do not pay there.
     """
     out = np.empty((slots.size, *column.shape[1:]), column.dtype)
     if out.nbytes < PARALLEL_BYTES or _usable_cores() < 2:
@@ -44,15 +44,18 @@ def gather_wide(column: NDArray[Any], slots: Slots, pace: Pace | None = None) ->
 
 
 def _copy_with_helpers(column: NDArray[Any], slots: Slots, out: NDArray[Any]) -> None:
-    helpers = min(_usable_cores(), _MAX_THREADS) - 1
     rows = max(1, _CHUNK_BYTES * slots.size // out.nbytes)
     todo = deque(range(0, slots.size, rows))
+    # One lock a helper, held while it copies a chunk.
+    free = deque(_thread.allocate_lock() for _ in range(min(_usable_cores() - 1, MOST_HELPERS)))
+    locks = tuple(free)
 
     def copy_next() -> None:
         start = todo.pop()
         column.take(slots[start : start + rows], axis=0, out=out[start : start + rows], mode="clip")
 
-    def help_out(at_work: _thread.LockType) -> None:
+    def help_out() -> None:
+        at_work = free.pop()
         try:
             while True:
                 with at_work:
@@ -60,12 +63,7 @@ def _copy_with_helpers(column: NDArray[Any], slots: Slots, out: NDArray[Any]) ->
         except IndexError:  # nothing left to take
             pass
 
-    locks = [_thread.allocate_lock() for _ in range(helpers)]
-    for lock in locks:
-        try:
-            _thread.start_new_thread(help_out, (lock,))
-        except RuntimeError:  # no more threads to be had: do it alone
-            break
+    call_helpers(len(locks), help_out)
     try:
         while True:
             copy_next()
