@@ -50,11 +50,16 @@ class Bar:
         return {True: "met", False: "NOT MET", None: "not judged" if self.bar else ""}[self.met]
 
     def __str__(self) -> str:
-        spread = "" if self.spread is None else f"{self.spread[0]:.3g} to {self.spread[1]:.3g}"
+        spread = "" if self.spread is None else " to ".join(map(in_digits, self.spread))
         return (
-            f"{self.name:<68} {self.measured:>11,.4g} {self.unit:<4} {self.bar:<16} {self.verdict:<10} "
+            f"{self.name:<70} {in_digits(self.measured):>10} {self.unit:<4} {self.bar:<16} {self.verdict:<10} "
             f"{spread:<17} {self.detail}"
         ).rstrip()
+
+
+def in_digits(measured: float) -> str:
+    """Four digits, and all of them before the point."""
+    return f"{measured:,.0f}" if abs(measured) >= 1000 else f"{measured:.4g}"
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,12 @@ Bar: at most 0.5 s more than NumPy alone (medians).
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from benchmarks.bars import Report, options_of
 
 MODULES = ("numpy", "memories", "memories.tiers", "memories.replay")
 BAR_S = 0.5
@@ -27,31 +26,27 @@ def import_s(module: str) -> float:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="three rounds instead of eleven")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = options_of(__doc__, "three rounds instead of eleven").parse_args()
     times: dict[str, list[float]] = {module: [] for module in MODULES}
     for module in MODULES:
         import_s(module)  # compiled files and the page cache are there for all
     for _ in range(3 if options.quick else 11):
         for module in MODULES:
             times[module].append(import_s(module))
-    medians = {module: statistics.median(found) for module, found in times.items()}
-    rows = []
+    report = Report("imports")
+    base_s = statistics.median(times["numpy"])
+    report.figure("import numpy", base_s * 1e3, "ms", (min(times["numpy"]) * 1e3, max(times["numpy"]) * 1e3))
     for module in MODULES[1:]:
-        more_s = medians[module] - medians["numpy"]
-        ratio = medians[module] / medians["numpy"]
-        rows.append(
-            {"module": module, "more_s": more_s, "ratio": ratio, "bar_s": BAR_S, "met": more_s <= BAR_S}
+        more = [(mine - other) * 1e3 for mine, other in zip(times[module], times["numpy"], strict=True)]
+        report.at_most(
+            f"import {module}: more than NumPy alone",
+            BAR_S * 1e3,
+            statistics.median(more),
+            "ms",
+            (min(more), max(more)),
+            f"{statistics.median(times[module]) / base_s:.2f} times NumPy's",
         )
-        print(
-            f"{module:18} {more_s * 1e3:7.0f} ms more than NumPy's {medians['numpy'] * 1e3:.0f} ms "
-            f"({ratio:.2f}x), bar {BAR_S * 1e3:.0f} ms: {'met' if more_s <= BAR_S else 'NOT met'}"
-        )
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=2) + "\n")
-    return 0 if all(row["met"] for row in rows) else 1
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ import argparse
 import dataclasses
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -24,7 +23,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the reference's environment, which runs this file too, has no package of ours
+    from benchmarks.bars import Report
 
 WORKING, HIDDEN, STM_CAPACITY, DEPTH, REMINDED, FINAL = 64, 256, 256, 10, 32, 32
 IMMORTAL = 10**6
@@ -46,17 +48,6 @@ class Sizes:
 
 FULL = Sizes(1_000, 8_000, 7, 10_000, 100_000, 1_200, judged=True)
 QUICK = Sizes(500, 1_500, 2, 1_000, 4_000, 80, judged=False)
-
-
-@dataclass(frozen=True)
-class Bar:
-    """One row of the result. `met` is None where the sizes were not those that the bar is about."""
-
-    name: str
-    asked: str
-    measured: float
-    unit: str
-    met: bool | None
 
 
 # -- the steps that are measured: also run inside the reference's process --------------------------------
@@ -268,63 +259,49 @@ def progress(message: str) -> None:
         print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
 
 
-def measured_bars(sizes: Sizes) -> list[Bar]:
-    bars = []
-
-    def judge(name: str, asked: str, measured: float, unit: str, met: bool) -> None:
-        bars.append(Bar(name, asked, measured, unit, met if sizes.judged else None))
-
+def measure(report: Report, sizes: Sizes) -> None:
     for size, least in ((sizes.small, 4), (sizes.large, 120)):
         ratio, ours, theirs = times_faster(size, sizes.compared_steps)
-        name = f"step at {size:,} engrams ({ours * 1e3:.2f} ms; reference {theirs * 1e3:.1f} ms)"
-        judge(name, f">= {least}", ratio, "times the reference", ratio >= least)
+        both = f"{ours * 1e3:.2f} ms beside {theirs * 1e3:.1f} ms"
+        report.at_least(f"step at {size:,} engrams: times the reference", least, ratio, "x", detail=both)
     scale = scale_in_fresh_process(sizes)
     full, gib = f"{sizes.full:,} engrams", 2**30
-    judge(f"median step at {full} (goal 20)", "< 45", scale.full_s * 1e3, "ms", scale.full_s < 0.045)
-    judge(
-        f"resident at {full}, {scale.fired_pairs:,} fired pairs",
-        "< 1.25",
+    report.at_most(f"median step at {full}", 45, scale.full_s * 1e3, "ms", goal=20)
+    report.at_most(
+        f"resident at {full}",
+        1.25,
         scale.resident_bytes / gib,
         "GiB",
-        scale.resident_bytes < 1.25 * gib,
+        detail=f"{scale.fired_pairs:,} fired pairs",
     )
-    judge("peak resident, with growing and compacting", "< 1.25", scale.peak_bytes / gib, "GiB",
-          scale.peak_bytes < 1.25 * gib)  # fmt: skip
-    growth = scale.full_s / scale.early_s
-    judge(f"step at {full} / at {sizes.early:,}", "<= 4", growth, "times", growth <= 4)
-    judge(
-        f"slowest of {sizes.churn_steps:,} steps while {scale.died:,} die ({scale.squeezes} compactions)",
-        "< 0.6",
+    report.at_most("peak resident, with growing and compacting", 1.25, scale.peak_bytes / gib, "GiB")
+    report.at_most(f"step at {full} / at {sizes.early:,}", 4, scale.full_s / scale.early_s, "x")
+    report.at_most(
+        f"slowest of {sizes.churn_steps:,} steps while as many die as are born",
+        0.6,
         scale.slowest_churn_s,
         "s",
-        scale.slowest_churn_s < 0.6 and scale.squeezes > 0,
+        detail=f"{scale.died:,} died, {scale.squeezes} compactions",
     )
-    return bars
+    if sizes.judged and not scale.squeezes:
+        report.fail("the graph was never compacted, which the slowest step is about")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="small sizes: shows that it runs, meets no bar")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the rows to this file")
+    from benchmarks.bars import Report, options_of
+
+    parser = options_of(__doc__, "small sizes: shows that it runs, meets no bar")
     parser.add_argument("--scale-only", metavar="SIZES", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.scale_only:
-        scale = measure_scale(Sizes(**json.loads(arguments.scale_only)))
+    options = parser.parse_args()
+    if options.scale_only:
+        scale = measure_scale(Sizes(**json.loads(options.scale_only)))
         print(json.dumps(dataclasses.asdict(scale)))
         return 0
-    bars = measured_bars(QUICK if arguments.quick else FULL)
+    sizes = QUICK if options.quick else FULL
+    report = Report("memoria", judged=sizes.judged)
+    measure(report, sizes)
     progress("")
-    width = max(len(bar.name) for bar in bars)
-    for bar in bars:
-        verdict = {True: "met", False: "NOT MET", None: "not judged"}[bar.met]
-        print(f"{bar.name:<{width}}  {bar.asked:>7}  {bar.measured:>9.3f} {bar.unit:<19}  {verdict}")
-    if arguments.json:
-        about = {"machine": platform.processor() or platform.machine(), "cpus": os.cpu_count()}
-        rows = [dataclasses.asdict(bar) for bar in bars]
-        arguments.json.write_text(json.dumps({"about": about, "bars": rows}, indent=2) + "\n")
-    return 1 if any(bar.met is False for bar in bars) else 0
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

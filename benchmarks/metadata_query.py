@@ -8,19 +8,17 @@ and judges only whether the answers are right.
 
 from __future__ import annotations
 
-import argparse
 import gc
-import json
 import random
 import sys
 import time
 import tracemalloc
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from benchmarks.bars import Report, options_of
 from memories.tiers.query import MetadataIndex
 
 LOCATIONS = [f"city-{number:03}" for number in range(200)]
@@ -107,36 +105,33 @@ def run(key_count: int) -> dict[str, float]:
     return figures
 
 
-BARS: dict[str, tuple[str, float]] = {
-    "bytes_per_key": ("<", 500),
-    "two_fields_indexed_ms": ("<", 5),
-    "two_fields_unindexed_ms": ("<", 25),
-    "ranges_indexed_ms": ("<", 5),
-    "ranges_unindexed_ms": ("<", 25),
-    "slowest_regex_over_distinct_texts_ms": ("<", 250),
-    "updates_per_s": (">=", 50_000),
-    "wrong_answers_right_after_an_update": ("<", 1),
+UNITS = {"_ms": "ms", "_per_s": "/s", "bytes_per_key": "B", "updates_per_s_between_queries": "/s"}
+AT_MOST = {
+    "bytes_per_key": 500,
+    "two_fields_indexed_ms": 5,
+    "two_fields_unindexed_ms": 25,
+    "ranges_indexed_ms": 5,
+    "ranges_unindexed_ms": 25,
+    "slowest_regex_over_distinct_texts_ms": 250,
 }
+AT_LEAST = {"updates_per_s": 50_000}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="100,000 keys; only wrong answers are judged")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
-    figures = run(100_000 if options.quick else 1_000_000)
-    missed = 0
-    for name, figure in figures.items():
-        verdict = ""
-        if name in BARS and (not options.quick or name.startswith("wrong_answers")):
-            sign, bar = BARS[name]
-            met = figure < bar if sign == "<" else figure >= bar
-            missed += not met
-            verdict = f"bar {sign} {bar:g}: {'met' if met else 'MISSED'}"
-        print(f"{name:42} {figure:14,.2f}   {verdict}")
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    return 1 if missed else 0
+    options = options_of(__doc__, "100,000 keys; only wrong answers are judged").parse_args()
+    report = Report("metadata_query", judged=not options.quick)
+    for name, figure in run(100_000 if options.quick else 1_000_000).items():
+        unit = next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+        words = name.removesuffix("_ms").replace("_", " ")
+        if name == "wrong_answers_right_after_an_update" and figure:
+            report.fail(f"{figure:.0f} wrong answers right after an update")
+        if name in AT_MOST:
+            report.at_most(words, AT_MOST[name], figure, unit)
+        elif name in AT_LEAST:
+            report.at_least(words, AT_LEAST[name], figure, unit)
+        else:
+            report.figure(words, figure, unit)
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

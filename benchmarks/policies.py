@@ -8,17 +8,15 @@ default's margin over `lru` is printed. Traces are made here, from fixed seeds; 
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.bars import Report, options_of
 from memories.tiers.policies import EVICTION_POLICIES, EvictionPolicy, eviction_policy
 from memories.tiers.predictor import Predictor
 
@@ -109,10 +107,9 @@ def misses(hits: Iterable[bool]) -> int:
     return sum(not hit for hit in hits)
 
 
-def compare_policies(length: int) -> tuple[dict[str, float], int]:
-    """Print one line a trace and size of the tier; returns figures, and how many bars were missed."""
-    figures: dict[str, float] = {}
-    failed = 0
+def compare_policies(report: Report, length: int) -> None:
+    """Print one line a trace and size of the tier, then the bars over all of them."""
+    lru_apart, s3fifo_apart = [], []
     print(f"{'miss ratio of':24} {'tier':>5} " + " ".join(f"{name:>8}" for name in EVICTION_POLICIES), end="")
     print(f" {'LRU ref':>8} {'S3 ref':>8} {'margin':>8}")
     margins = []
@@ -132,20 +129,22 @@ def compare_policies(length: int) -> tuple[dict[str, float], int]:
                 + " ".join(f"{missed[name] / total:8.4f}" for name in EVICTION_POLICIES)
                 + f" {lru / total:8.4f} {s3fifo / total:8.4f} {margin:+8.4f}"
             )
-            label = f"{trace.name} at {fraction:.0%}"
-            figures[f"misses of lru over reference, {label}"] = missed["lru"] / lru
-            figures[f"misses of s3fifo over reference, {label}"] = missed["s3fifo"] / s3fifo
-            figures[f"margin of the default over lru, {label}"] = margin
-            failed += missed["lru"] != lru
-            failed += abs(missed["s3fifo"] - s3fifo) > 0.01 * s3fifo
-    figures["mean margin of the default over lru"] = float(np.mean(margins))
-    figures["smallest margin of the default over lru"] = float(min(margins))
-    print(
-        f"\nthe default ({EVICTION_POLICIES[0]}) misses {np.mean(margins):.2%} of all requests less than lru "
-        f"on average, {min(margins):+.2%} at its worst"
+            lru_apart.append(abs(missed["lru"] - lru))
+            s3fifo_apart.append(100 * abs(missed["s3fifo"] - s3fifo) / s3fifo)
+    print()
+    count = f"{len(margins)} traces and sizes"
+    report.at_most("lru: misses apart from libCacheSim's LRU, at most", 0, max(lru_apart), "", detail=count)
+    report.at_most(
+        "s3fifo: misses apart from libCacheSim's S3-FIFO, at most", 1, max(s3fifo_apart), "%", detail=count
     )
-    failed += float(np.mean(margins)) <= 0
-    return figures, failed
+    report.at_least(
+        f"default ({EVICTION_POLICIES[0]}): of all requests missed less than by lru",
+        0,
+        100 * float(np.mean(margins)),
+        "%",
+        (100 * min(margins), 100 * max(margins)),
+        "mean over traces and sizes",
+    )
 
 
 def read_patterns(length: int) -> dict[str, list[str]]:
@@ -187,50 +186,40 @@ def read_ahead(trace: list[str], predictor: Predictor | None) -> tuple[float, in
     return hits / len(trace), moved
 
 
-def compare_predictor(length: int) -> tuple[dict[str, float], int]:
-    """What fetching ahead gains in hits and costs in bytes; figures, and how many bars were missed."""
-    figures: dict[str, float] = {}
-    failed = 0
-    print(f"\n{'fetching ahead on':24} {'hits without':>13} {'with':>8} {'more bytes moved':>17}")
+def compare_predictor(report: Report, length: int) -> None:
+    """What fetching ahead gains in hits and costs in bytes."""
     for name, trace in read_patterns(length).items():
         hits, moved = read_ahead(trace, None)
         hits_ahead, moved_ahead = read_ahead(trace, Predictor(budget_bytes=20_000))
-        more = moved_ahead / moved - 1
-        print(f"{name:24} {hits:13.2%} {hits_ahead:8.2%} {more:17.3%}")
-        figures[f"hit rate gained by the predictor, {name}"] = hits_ahead - hits
-        figures[f"additional bytes moved by the predictor, {name}"] = more
-        failed += name in ("sequential", "periodic") and hits_ahead - hits < 0.30
-        failed += name == "random" and more >= 0.02
-    return figures, failed
+        more = 100 * (moved_ahead / moved - 1)
+        gained = 100 * (hits_ahead - hits)
+        detail = f"hits {hits:.2%} without, {hits_ahead:.2%} with; {more:+.3f}% bytes moved"
+        if name in ("sequential", "periodic"):
+            report.at_least(f"predictor, {name}: points of hit rate gained", 30, gained, "", detail=detail)
+        elif name == "random":
+            report.at_most(f"predictor, {name}: more bytes moved", 2, more, "%", detail=detail)
+        else:
+            report.figure(f"predictor, {name}: points of hit rate gained", gained, "", detail=detail)
 
 
-def speed(length: int) -> dict[str, float]:
-    """Microseconds a request, over a Zipf trace at a tenth of its footprint."""
+def speed(report: Report, length: int) -> None:
+    """Time of a request, over a Zipf trace at a tenth of its footprint."""
     trace = traces(length)[0]
-    figures = {}
     for name in EVICTION_POLICIES:
         policy = eviction_policy(name, trace.footprint_bytes // 10)
         start = time.perf_counter()
         misses(replay(policy, trace))
-        figures[f"microseconds a request, {name}"] = 1e6 * (time.perf_counter() - start) / length
-    print("\n" + "\n".join(f"{name}: {figure:.2f}" for name, figure in figures.items()))
-    return figures
+        report.figure(f"a request to {name}", 1e6 * (time.perf_counter() - start) / length, "us")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="traces of 40,000 requests instead of 200,000")
-    parser.add_argument("--json", type=Path, help="also write the figures to this file")
-    options = parser.parse_args()
+    options = options_of(__doc__, "traces of 40,000 requests instead of 200,000").parse_args()
     length = 40_000 if options.quick else 200_000
-    figures, failed = compare_policies(length)
-    more_figures, more_failed = compare_predictor(length)
-    figures |= more_figures | speed(length)
-    failed += more_failed
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=2) + "\n")
-    print("every bar is met" if not failed else f"{failed} bars are missed")
-    return 1 if failed else 0
+    report = Report("policies")
+    compare_policies(report, length)
+    compare_predictor(report, length)
+    speed(report, length)
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":

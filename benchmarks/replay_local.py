@@ -9,23 +9,27 @@ short rounds, and a ratio is the median over rounds of (their time / our time): 
 
 from __future__ import annotations
 
-import argparse
+import itertools
 import json
 import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks import peers
+from benchmarks.bars import Report, options_of
+from benchmarks.pairs import Pairs, take_turns
 from memories.replay import PrioritizedReplayBuffer, ReplayBuffer, Schema
 
 BATCH = 256
@@ -42,29 +46,13 @@ IMAGE_ROWS = 4_000
 Call = Callable[[int], Any]
 
 
-@dataclass(frozen=True)
-class Result:
-    """One comparison. Times are medians of a single call in microseconds."""
-
-    name: str
-    ours_us: float
-    peer_us: float
-    ratio: float
-    bar: float | None
-    goal: float | None
-
-    @property
-    def passed(self) -> bool | None:
-        return None if self.bar is None else self.ratio >= self.bar
-
-
 class Bench:
-    """Runs comparisons in alternating rounds and collects the results."""
+    """Runs comparisons in alternating rounds and reports them."""
 
-    def __init__(self, rounds: int, calls: int) -> None:
+    def __init__(self, report: Report, rounds: int, calls: int) -> None:
+        self.report = report
         self.rounds = rounds
         self.calls = calls
-        self.results: list[Result] = []
 
     def compare(
         self,
@@ -76,37 +64,31 @@ class Bench:
         goal: float | None = None,
         calls: int | None = None,
         after: tuple[Callable[[], Any], Callable[[], Any]] | None = None,
-    ) -> Result:
+    ) -> Pairs:
         """``ours(i)`` and ``peer(i)`` are one call each, i counts up; ``after`` ends a timed round."""
         calls = self.calls if calls is None else calls
-        times: tuple[list[float], list[float]] = ([], [])
-        for round_number in range(self.rounds + 1):
-            order = (0, 1) if round_number % 2 else (1, 0)
-            for side in order:
-                call = (ours, peer)[side]
-                first = round_number * calls
+
+        def round_of(call: Call, end: Callable[[], Any] | None) -> Callable[[], float]:
+            firsts = itertools.count(0, calls)
+
+            def run() -> float:
+                first = next(firsts)
                 started = time.perf_counter()
                 for i in range(first, first + calls):
                     call(i)
-                if after is not None:
-                    after[side]()
-                elapsed = (time.perf_counter() - started) / calls
-                if round_number > 0:  # the first round warms up
-                    times[side].append(elapsed * 1e6)
-        ratio = statistics.median(b / a for a, b in zip(*times, strict=True))
-        result = Result(name, statistics.median(times[0]), statistics.median(times[1]), ratio, bar, goal)
-        self.results.append(result)
-        print(_line(result), flush=True)
-        return result
+                if end is not None:
+                    end()
+                return (time.perf_counter() - started) / calls
 
+            return run
 
-def _line(r: Result) -> str:
-    verdict = "" if r.passed is None else f"bar {r.bar:g}: {'pass' if r.passed else 'MISSED'}"
-    if r.goal is not None:
-        verdict += f", goal {r.goal:g}: {'reached' if r.ratio >= r.goal else 'not reached'}"
-    return (
-        f"{r.name:<44} ours {r.ours_us:9.2f} us   peer {r.peer_us:9.2f} us   ratio {r.ratio:6.2f}   {verdict}"
-    )
+        ends = (None, None) if after is None else after
+        pairs = take_turns(self.rounds, round_of(ours, ends[0]), round_of(peer, ends[1]))
+        if bar is None:
+            self.report.figure(name, pairs.times_faster, "x", pairs.spread, pairs.both)
+        else:
+            self.report.at_least(name, bar, pairs.times_faster, "x", pairs.spread, pairs.both, goal=goal)
+        return pairs
 
 
 def make_rows(count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -146,7 +128,8 @@ def fill(ours: ReplayBuffer, peer: Any, rows: int, rng: np.random.Generator) -> 
 
 def compare_prioritized(
     bench: Bench, cpprb: Any, rows: int, bars: dict[str, tuple[float | None, float | None]]
-) -> None:
+) -> Pairs:
+    """Returns the times of the sample."""
     rng = np.random.default_rng(0)
     ours = PrioritizedReplayBuffer(our_schema(), rows, alpha=0.6, seed=0)
     peer = cpprb.PrioritizedReplayBuffer(rows, cpprb_env(), alpha=0.6)
@@ -163,7 +146,7 @@ def compare_prioritized(
         return f"{what}, {rows:,} rows"
 
     bar, goal = bars["sample"]
-    bench.compare(
+    samples = bench.compare(
         label("prioritized sample"),
         lambda i: ours.sample(BATCH, beta=0.4).weights,
         lambda i: peer.sample(BATCH, beta=0.4)["weights"],
@@ -182,6 +165,7 @@ def compare_prioritized(
         bar=bar,
         goal=goal,
     )
+    return samples
 
 
 def compare_uniform(bench: Bench, cpprb: Any, rows: int) -> None:
@@ -239,13 +223,18 @@ def compare_images(bench: Bench, cpprb: Any) -> None:
         block = rng.integers(0, 256, (500, *IMAGE_SHAPE), dtype=np.uint8)
         ours.add_batch({"obs": block})
         peer.add(obs=block)
+    found = ours.sample(BATCH)
+    if not np.array_equal(found["obs"], ours.read(found.handles)[0]["obs"]):
+        bench.report.fail("sampled images are not those of their handles")
     cores = sorted(os.sched_getaffinity(0))
     calls = max(10, bench.calls // 10)
+    column = np.empty((IMAGE_ROWS, *IMAGE_SHAPE), np.uint8)
+    column[:] = 1
     for count, bar in ((1, 0.95), (2, 1.3)):
         if len(cores) < count:
             print(f"84x84x4 uint8 on {count} cores: not measured, this process has {len(cores)}")
             continue
-        with on_cores(cores[:count]):
+        with on_cores(cores[:count]), closing(Copying(column, count)) as copying:
             bench.compare(
                 f"84x84x4 uint8 sample, {count} core{'s' if count > 1 else ''}",
                 lambda i: ours.sample(BATCH),
@@ -253,6 +242,41 @@ def compare_images(bench: Bench, cpprb: Any) -> None:
                 bar=bar,
                 calls=calls,
             )
+            bench.compare(
+                f"floor: as many bytes copied in one piece, {count} core{'s' if count > 1 else ''}",
+                copying,
+                lambda i: peer.sample(BATCH),
+                calls=calls,
+            )
+
+
+class Copying:
+    """Copies as many bytes as a batch has from one place of an array to one output, by several threads
+    that stand ready: nothing that gathers rows is faster."""
+
+    def __init__(self, column: NDArray[np.uint8], threads: int) -> None:
+        self._column = column
+        self._out = np.empty((BATCH, *column.shape[1:]), np.uint8)
+        self._share = BATCH // threads
+        self._pool = [ThreadPoolExecutor(1) for _ in range(threads - 1)]
+
+    def __call__(self, i: int) -> None:
+        first = i * 7 * BATCH % (len(self._column) - BATCH)
+        share = self._share
+        helpers = [
+            pool.submit(self._copy, first, number * share, share)
+            for number, pool in enumerate(self._pool, start=1)
+        ]
+        self._copy(first, 0, share)
+        for helper in helpers:
+            helper.result()
+
+    def _copy(self, first: int, begin: int, rows: int) -> None:
+        np.copyto(self._out[begin : begin + rows], self._column[first + begin : first + begin + rows])
+
+    def close(self) -> None:
+        for pool in self._pool:
+            pool.shutdown()
 
 
 @contextmanager
@@ -281,24 +305,18 @@ print(time.perf_counter() - started)
 """
 
 
-def first_calls() -> dict[str, float]:
+def first_calls(report: Report) -> None:
     """Seconds that the first prioritized sample of a process takes: with nothing compiled, and after."""
-    import tempfile
-
-    seconds = {}
     with tempfile.TemporaryDirectory() as cache:
         for state, bar in (("never compiled", 12.0), ("compiled before", 1.0)):
             env = {**os.environ, "NUMBA_CACHE_DIR": cache}
             run = subprocess.run(
                 [sys.executable, "-c", _FIRST_CALL], env=env, capture_output=True, text=True, check=True
             )
-            seconds[state] = float(run.stdout)
-            verdict = "pass" if seconds[state] < bar else "MISSED"
-            print(f"first prioritized call, {state:<20} {seconds[state]:6.2f} s   bar {bar:g}: {verdict}")
-    return seconds
+            report.at_most(f"first prioritized call, {state}", bar, float(run.stdout), "s")
 
 
-def print_torchrl() -> dict[str, Any]:
+def report_torchrl(report: Report) -> None:
     """TorchRL's figures for the same rows, from a process of its own; no bar depends on them."""
     try:
         python = peers.peer_python("torchrl", "torchrl==0.14.0")
@@ -306,55 +324,39 @@ def print_torchrl() -> dict[str, Any]:
         run = subprocess.run([python, script], capture_output=True, text=True, check=True, timeout=600)
     except (peers.PeerUnavailable, subprocess.CalledProcessError) as error:
         print(f"TorchRL: not measured: {getattr(error, 'stderr', None) or error}"[:600])
-        return {}
+        return
     figures: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
     for name, value in figures.items():
-        print(f"TorchRL {name:<30} {value if isinstance(value, str) else f'{value:9.2f} us'}")
-    return figures
+        if isinstance(value, str):
+            print(f"TorchRL {name}: {value}")
+        else:
+            report.figure(f"TorchRL: {name}", value, "us")
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="fewer rounds, and no buffer of a million rows")
-    parser.add_argument("--json", type=Path, help="write the results to this file")
+    parser = options_of(__doc__, "fewer rounds, and no buffer of a million rows")
     parser.add_argument("--torchrl", action="store_true", help="print TorchRL's figures beside (installs it)")
     args = parser.parse_args()
-
     try:
         cpprb = import_cpprb()
     except (peers.PeerUnavailable, ImportError) as error:
         print(f"cpprb is not here, nothing to compare with: {error}", file=sys.stderr)
         return 2
 
-    bench = Bench(rounds=7 if args.quick else 21, calls=100)
-    compare_prioritized(bench, cpprb, 100_000, {"sample": (3.0, 4.0), "update": (1.0, None)})
-    at_100k = bench.results[0].ours_us
-    growth = None
+    report = Report("replay_local")
+    bench = Bench(report, rounds=7 if args.quick else 21, calls=100)
+    few = compare_prioritized(bench, cpprb, 100_000, {"sample": (3.0, 4.0), "update": (1.0, None)})
     if not args.quick:
-        compare_prioritized(bench, cpprb, 1_000_000, {"sample": (None, None), "update": (0.5, 1.0)})
-        growth = bench.results[2].ours_us / at_100k
-        print(f"prioritized sample, 1,000,000 against 100,000 rows: {growth:.2f} times   "
-              f"bar 2: {'pass' if growth <= 2 else 'MISSED'}")  # fmt: skip
+        many = compare_prioritized(bench, cpprb, 1_000_000, {"sample": (None, None), "update": (0.5, 1.0)})
+        growth = statistics.median(many.ours_s) / statistics.median(few.ours_s)
+        report.at_most("prioritized sample, a million rows against 100,000", 2, growth)
     compare_uniform(bench, cpprb, 100_000)
     compare_adds(bench, cpprb, 100_000)
     compare_images(bench, cpprb)
-    seconds = first_calls()
-    torchrl = print_torchrl() if args.torchrl else {}
-    if args.json:
-        report = {
-            "cores": len(os.sched_getaffinity(0)),
-            "results": [asdict(r) | {"passed": r.passed} for r in bench.results],
-            "sample_1m_over_100k": growth,
-            "first_call_s": seconds,
-            "torchrl_us": torchrl,
-        }
-        args.json.write_text(json.dumps(report, indent=2) + "\n")
-    missed = any(r.passed is False for r in bench.results)
-    missed |= growth is not None and growth > 2
-    missed |= seconds["never compiled"] >= 12 or seconds["compiled before"] >= 1
-    return 1 if missed else 0
+    first_calls(report)
+    if args.torchrl:
+        report_torchrl(report)
+    return report.finish(args.json)
 
 
 if __name__ == "__main__":

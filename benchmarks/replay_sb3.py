@@ -1,6 +1,6 @@
 """DQN of Stable-Baselines3 on CartPole-v1: our buffers beside its own, with the same seeds and steps.
 
-    python -m benchmarks.replay_sb3 [--quick] [--seeds N] [--steps N] [--json FILE]
+    python -m benchmarks.replay_sb3 [--quick] [--seeds N] [--steps N] [--part rewards|wall] [--json FILE]
 
 Reward: for every seed the three buffers take turns. A run's reward is the mean return of the episodes
 that ended in the last 40% of its steps (the greedy policy at the very end says little: DQN swings).
@@ -13,13 +13,11 @@ over pairs of (our time / their time). Everything runs on one thread of one proc
 
 from __future__ import annotations
 
-import argparse
-import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
@@ -29,6 +27,7 @@ import torch
 from scipy import stats
 from stable_baselines3 import DQN
 
+from benchmarks.bars import Report, options_of
 from memories.replay.adaptors import sb3
 
 SETTINGS: dict[str, Any] = {
@@ -98,10 +97,10 @@ def reward_of(kind: str, seed: int, steps: int) -> float:
     return float(np.mean(np.asarray(monitor.get_episode_rewards())[ends > (1 - LAST_PART) * steps]))
 
 
-def compare_rewards(seeds: int, steps: int, say: Any = lambda line: None) -> list[RewardComparison]:
+def compare_rewards(seeds: range, steps: int, say: Any = lambda line: None) -> list[RewardComparison]:
     """Train every kind with every seed, in turns."""
     rewards: dict[str, list[float]] = {kind: [] for kind in KINDS}
-    for seed in range(seeds):
+    for seed in seeds:
         for kind in KINDS:
             started = time.perf_counter()
             rewards[kind].append(reward_of(kind, seed, steps))
@@ -110,8 +109,8 @@ def compare_rewards(seeds: int, steps: int, say: Any = lambda line: None) -> lis
     return [RewardComparison(kind, tuple(rewards[kind]), theirs) for kind in KINDS[1:]]
 
 
-def wall_ratio(kind: str, pairs: int, stretch: int = 128, seed: int = 0) -> float:
-    """Median of our time over theirs, in alternating short stretches of steps with training.
+def wall_ratios(kind: str, pairs: int, stretch: int = 128, seed: int = 0) -> list[float]:
+    """Our time over theirs, in alternating short stretches of steps with training.
 
     Stretches of a twentieth of a second: whatever else the machine does then meets both alike.
     """
@@ -128,7 +127,7 @@ def wall_ratio(kind: str, pairs: int, stretch: int = 128, seed: int = 0) -> floa
         order = (0, 1) if pair % 2 else (1, 0)
         times = {which: stretch_s(models[which]) for which in order}
         ratios.append(times[1] / times[0])
-    return median(ratios)
+    return ratios
 
 
 @contextmanager
@@ -142,32 +141,47 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="two seeds, few steps: shows that it works")
+def report_rewards(report: Report, comparison: RewardComparison) -> None:
+    """The bar: no evidence that ours is worse, and the interval of the difference beside it."""
+    low, high = comparison.interval
+    report.at_least(
+        f"reward, {comparison.kind}: one-sided p that it is worse than SB3's own",
+        WORSE_BY_CHANCE,
+        comparison.p_worse,
+        "",
+        detail=(
+            f"{np.mean(comparison.rewards):.1f} against {np.mean(comparison.their_rewards):.1f} over "
+            f"{len(comparison.rewards)} seeds, difference {comparison.differences.mean():+.1f} "
+            f"(95%: {low:+.1f} to {high:+.1f})"
+        ),
+    )
+
+
+def main() -> int:
+    parser = options_of(__doc__, "two seeds, few steps: shows that it works")
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0, help="to make a long run in parts")
     parser.add_argument("--steps", type=int, default=20_000)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", choices=("rewards", "wall", "both"), default="both")
     chosen = parser.parse_args()
     seeds, steps, pairs = (2, 4_000, 24) if chosen.quick else (chosen.seeds, chosen.steps, 240)
+    report = Report("replay_sb3", judged=not chosen.quick)
     with one_thread():
-        ratios = {kind: wall_ratio(kind, pairs) for kind in KINDS[1:]}
-        comparisons = compare_rewards(seeds, steps, say=lambda line: print(line, flush=True))
-    for comparison in comparisons:
-        low, high = comparison.interval
-        print(
-            f"{comparison.kind:12} reward {np.mean(comparison.rewards):6.1f} against "
-            f"{np.mean(comparison.their_rewards):6.1f}; difference {comparison.differences.mean():+.1f} "
-            f"({low:+.1f} to {high:+.1f}), p that it is worse {comparison.p_worse:.3f}; "
-            f"wall time {ratios[comparison.kind]:.3f} of theirs"
-        )
-    if chosen.json:
-        report = {
-            "rewards": [{**asdict(c), "p_worse": c.p_worse, "interval": c.interval} for c in comparisons],
-            "wall_ratios": ratios,
-        }
-        chosen.json.write_text(json.dumps(report, indent=2))
+        if chosen.part != "rewards":
+            for kind in KINDS[1:]:
+                ratios = wall_ratios(kind, pairs)
+                spread = (min(ratios), max(ratios))
+                report.at_most(
+                    f"wall time of training, {kind}: SB3's own", SLOWEST_RATIO, median(ratios), "x", spread
+                )
+        if chosen.part != "wall":
+            first = chosen.first_seed
+            for comparison in compare_rewards(
+                range(first, first + seeds), steps, say=lambda line: print(line, flush=True)
+            ):
+                report_rewards(report, comparison)
+    return report.finish(chosen.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

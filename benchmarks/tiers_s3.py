@@ -11,41 +11,23 @@ the value.
 
 from __future__ import annotations
 
-import argparse
 import gc
 import io
-import json
+import itertools
 import multiprocessing
-import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.bars import Report, options_of
+from benchmarks.pairs import Pairs, take_turns
 from memories.tiers.glacier_memory import GlacierMemory
 from tests.support.object_servers import SeaweedFS
 
 MB = 2**20
-
-
-@dataclass(frozen=True)
-class Row:
-    """One figure and its bar; `bar` None: shown, not judged."""
-
-    name: str
-    measured: float
-    unit: str
-    bar: str | None
-    met: bool | None
-    detail: str = ""
-
-    def __str__(self) -> str:
-        verdict = "" if self.met is None else ("met" if self.met else "NOT MET")
-        figure = f"{self.measured:>8.2f} {self.unit:<3}{self.bar or '':>10}"
-        return f"{self.name:<48}{figure}  {verdict:<8}{self.detail}"
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -59,62 +41,49 @@ def seconds(call: Callable[[], Any]) -> float:
     return taken
 
 
-def pairs_of(
-    ours: Callable[[int], Any], theirs: Callable[[int], Any], count: int
-) -> tuple[list[float], list[float]]:
-    """Times of both, taking turns; who goes first alternates."""
-    ours(-1)
-    theirs(-1)
-    times: tuple[list[float], list[float]] = ([], [])
-    for number in range(count):
-        order = [(0, ours), (1, theirs)]
-        for side, call in order if number % 2 else reversed(order):
-            times[side].append(seconds(lambda call=call, number=number: call(number)))  # type: ignore[misc]
-    return times
-
-
-def ratio_row(name: str, times: tuple[list[float], list[float]], bar: float | None) -> Row:
-    """The median of the pairs' ratios, with the spread."""
-    ratios = sorted(theirs / ours for ours, theirs in zip(*times, strict=True))
-    middle = statistics.median(ratios)
-    detail = (
-        f"ours {statistics.median(times[0]) * 1e3:.0f} ms, boto3 {statistics.median(times[1]) * 1e3:.0f} ms, "
-        f"ratios {ratios[0]:.2f} to {ratios[-1]:.2f}, {len(ratios)} pairs"
+def pairs_of(ours: Callable[[int], Any], theirs: Callable[[int], Any], count: int) -> Pairs:
+    """Both take turns, each call with a number of its own; -1 comes first and stays."""
+    mine, others = itertools.count(-1), itertools.count(-1)
+    return take_turns(
+        count, lambda: seconds(lambda: ours(next(mine))), lambda: seconds(lambda: theirs(next(others)))
     )
-    met = None if bar is None else middle >= bar
-    return Row(name, middle, "x", None if bar is None else f">= {bar}", met, detail)
 
 
-def compare(server: SeaweedFS, size_mb: int, count: int, bar: float | None) -> list[Row]:
+def compare(report: Report, server: SeaweedFS, size_mb: int, count: int) -> None:
     """Put and get, ours beside boto3."""
     array = np.random.default_rng(0).random(size_mb * MB // 4, dtype=np.float32)
     raw = array.tobytes()
     client = server.client()
-    rows = []
     with GlacierMemory("s3", server.config) as memory:
-        put_ours = lambda n: memory.store(f"put-{n}", array)  # noqa: E731
-        put_theirs = lambda n: client.upload_fileobj(io.BytesIO(raw), server.bucket, f"raw-{n}")  # noqa: E731
-        rows.append(
-            ratio_row(f"put {size_mb} MB, beside upload_fileobj", pairs_of(put_ours, put_theirs, count), bar)
-        )
-        for number in range(count):
-            memory.delete(f"put-{number}")
-            client.delete_object(Bucket=server.bucket, Key=f"raw-{number}")
 
         def get_theirs(_: int) -> None:
             client.download_fileobj(server.bucket, "raw--1", io.BytesIO())
 
-        get_ours = lambda _: memory.retrieve("put--1")  # noqa: E731
-        rows.append(
-            ratio_row(
-                f"get {size_mb} MB, beside download_fileobj", pairs_of(get_ours, get_theirs, count), bar
-            )
+        puts = pairs_of(
+            lambda n: memory.store(f"put-{n}", array),
+            lambda n: client.upload_fileobj(io.BytesIO(raw), server.bucket, f"raw-{n}"),
+            count,
         )
-        assert np.array_equal(memory.retrieve("put--1"), array)
+        report.at_least(
+            f"put {size_mb} MB: speed of upload_fileobj", 0.9, puts.times_faster, "x", puts.spread, puts.both
+        )
+        for number in range(count):
+            memory.delete(f"put-{number}")
+            client.delete_object(Bucket=server.bucket, Key=f"raw-{number}")
+        gets = pairs_of(lambda _: memory.retrieve("put--1"), get_theirs, count)
+        report.at_least(
+            f"get {size_mb} MB: speed of download_fileobj",
+            0.9,
+            gets.times_faster,
+            "x",
+            gets.spread,
+            gets.both,
+        )
+        if not np.array_equal(memory.retrieve("put--1"), array):
+            report.fail("the array did not come back as it was")
         memory.delete("put--1")
     client.delete_object(Bucket=server.bucket, Key="raw--1")
     client.close()
-    return rows
 
 
 # Memory -----------------------------------------------------------------------------------------------
@@ -155,7 +124,7 @@ def _peak(config: dict[str, Any], size_mb: int, what: str, results: Any) -> None
         results.put(peak_growth(put if what == "put" else lambda: memory.retrieve("peak")))
 
 
-def peak_row(config: dict[str, Any], size_mb: int, what: str, label: str, bar: float | None) -> Row:
+def peak_bar(report: Report, config: dict[str, Any], size_mb: int, what: str, label: str) -> None:
     """Peak memory of a put or get over the size of the value."""
     context = multiprocessing.get_context("spawn")
     results = context.Queue()
@@ -163,34 +132,22 @@ def peak_row(config: dict[str, Any], size_mb: int, what: str, label: str, bar: f
     child.start()
     growth = results.get(timeout=120)
     child.join()
-    measured = growth / (size_mb * MB)
-    met = None if bar is None else measured < bar
     detail = f"{growth / MB:.0f} MB for a value of {size_mb} MB"
-    return Row(
-        f"peak memory of a {what}{label}", measured, "x", None if bar is None else f"< {bar}", met, detail
-    )
+    report.at_most(f"peak memory of a {what}{label}", 2, growth / (size_mb * MB), "x", detail=detail)
 
 
 def main() -> int:
     """Run and print everything; the exit code says whether all bars are met."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--quick", action="store_true", help="24 MB, few pairs, nothing judged")
-    parser.add_argument("--json", type=Path, help="write the rows there as well")
-    arguments = parser.parse_args()
-    size_mb, count = (24, 3) if arguments.quick else (64, 15)
-    speed, memory = (None, None) if arguments.quick else (0.9, 2.0)
+    options = options_of(__doc__, "24 MB, few pairs, nothing judged").parse_args()
+    size_mb, count = (24, 3) if options.quick else (64, 15)
+    report = Report("tiers_s3", judged=not options.quick)
     with SeaweedFS() as server:
-        rows = compare(server, size_mb, count, speed)
-        for row in rows:
-            print(row, flush=True)
+        compare(report, server, size_mb, count)
         sealed = {**server.config, "encryption_key": "5a" * 32, "compression": "zstd"}
         for config, label in ((server.config, ""), (sealed, ", encrypted and compressed")):
             for what in ("put", "get"):
-                rows.append(peak_row(config, size_mb, what, label, memory))
-                print(rows[-1], flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps([asdict(row) for row in rows], indent=1))
-    return 0 if all(row.met is not False for row in rows) else 1
+                peak_bar(report, config, size_mb, what, label)
+    return report.finish(options.json)
 
 
 if __name__ == "__main__":
