@@ -52,8 +52,8 @@ class Bar:
     def __str__(self) -> str:
         spread = "" if self.spread is None else " to ".join(map(in_digits, self.spread))
         return (
-            f"{self.name:<70} {in_digits(self.measured):>10} {self.unit:<4} {self.bar:<16} {self.verdict:<10} "
-            f"{spread:<17} {self.detail}"
+            f"{self.name:<70} {in_digits(self.measured):>10} {self.unit:<4} {self.bar:<16} "
+            f"{self.verdict:<10} {spread:<17} {self.detail}"
         ).rstrip()
 
 
