@@ -1,6 +1,6 @@
 """Atari-shaped rows with and without `ImageStorage`: bytes of RAM, and the time of adds and samples.
 
-    python -m benchmarks.replay_frames [--rows N]
+    python -m benchmarks.replay_frames [--quick] [--rows N] [--json FILE]
 
 Rows are stacks of four 84x84 frames (obs and next_obs) of four interleaved games whose episodes last 200
 steps. Frames are noise: nothing but their repetition can be saved, and LZ4 cannot help (of real games it
@@ -10,7 +10,6 @@ that process; one naive row has 8 frames.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -18,6 +17,8 @@ import time
 from typing import Any
 
 import numpy as np
+
+from benchmarks.bars import Report, options_of
 
 VARIANTS = ("plain", "frames", "lz4")
 FRAME = (84, 84)
@@ -83,19 +84,20 @@ def measure_apart(variant: str, rows: int) -> dict[str, float]:
     return result
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+def main() -> int:
+    parser = options_of(__doc__, "two thousand rows")
     parser.add_argument("--rows", type=int, default=10_000)
-    parser.add_argument("--quick", action="store_true", help="two thousand rows")
     chosen = parser.parse_args()
-    rows = 2_000 if chosen.quick else chosen.rows
+    report = Report("replay_frames")
     for variant in VARIANTS:
-        result = measure_apart(variant, rows)
-        print(
-            f"{variant:7} {result['share']:.3f} of the naive bytes ({2 * result['share']:.3f} of obs alone), "
-            f"add {result['add_us']:.1f} us a row, sample of {BATCH} {result['sample_ms']:.2f} ms"
-        )
+        result = measure_apart(variant, 2_000 if chosen.quick else chosen.rows)
+        detail = f"add {result['add_us']:.1f} us a row, sample of {BATCH} {result['sample_ms']:.2f} ms"
+        if variant == "frames":
+            report.at_most("frames stored once: of the naive bytes", 0.3, result["share"], "x", detail=detail)
+        else:
+            report.figure(f"{variant}: of the naive bytes", result["share"], "x", detail=detail)
+    return report.finish(chosen.json)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
