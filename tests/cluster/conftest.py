@@ -6,7 +6,9 @@ tests that need more nodes add raylets and may kill them.
 
 from __future__ import annotations
 
+import gc
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -18,6 +20,7 @@ os.environ.setdefault("RAY_health_check_initial_delay_ms", "0")
 
 import pytest
 import ray
+from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster as RayCluster
 from ray.util import list_named_actors
 
@@ -49,6 +52,24 @@ def cluster(ray_cluster: RayCluster, request: pytest.FixtureRequest) -> Iterator
     yield opened
     opened.shutdown(delete=True)
     wait_until(lambda: not actors_of(name), 20)
+
+
+@pytest.fixture
+def nothing_left(cluster: Cluster) -> Iterator[None]:
+    """After the test there is no more actor of replay, object reference or thread than before it."""
+
+    def left() -> tuple[set[str], int, set[str]]:
+        replay = {name for name in actors_of(cluster.name) if "/replay/" in name}
+        gc.collect()
+        references = global_worker.core_worker.get_all_reference_counts()
+        objects = sum(1 for counts in references.values() if int(counts["local"]) > 0)
+        return replay, objects, {thread.name for thread in threading.enumerate()}
+
+    actors, objects, threads = left()
+    yield
+    wait_until(lambda: left()[0] <= actors, 30)
+    wait_until(lambda: left()[1] <= objects, 10)
+    assert left()[2] <= threads
 
 
 def actors_of(cluster_name: str) -> list[str]:

@@ -14,6 +14,8 @@ from memories.actors.replay import Replay
 from memories.errors import DeadlineExceeded, InvalidValue, KeyNotFound, NotEnoughNodes
 from memories.replay import Schema
 
+pytestmark = pytest.mark.usefixtures("nothing_left")
+
 SCHEMA = Schema({"obs": ((4,), "float32"), "row": "int64", "reward": "float32"})
 
 

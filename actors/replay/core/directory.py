@@ -170,16 +170,14 @@ class DirectoryCore:
         self._clock = clock
         self._nodes: tuple[str, ...] = ()
         self._actors: dict[str, Seen] = {}
-        self._lost: set[str] = set()
         self._numbers: Counter[int] = Counter()
         self._proposed: Layout | None = None
+        self._awake_s = clock()
         self._wanted: list[AddShards | DrainShard | Drained] = []
         self._out: list[Command] = []
         if layout is None:
             self._wanted.append(AddShards(shards))
-        for view in self.layout.shards:
-            for replica_ in view.members:
-                self._see(replica_.actor, view.shard, replica_.node)
+        self._meet_members()
 
     # -- what the shell asks --------------------------------------------------------------------------
 
@@ -222,6 +220,7 @@ class DirectoryCore:
 
     def handle(self, event: Event) -> list[Command]:
         """Take one event in; returns what is to be done."""
+        self._notice_own_sleep()
         match event:
             case Nodes(alive):
                 self._nodes = alive
@@ -234,7 +233,7 @@ class DirectoryCore:
             case Refused(newest):
                 self._proposed = None
                 if newest.number >= self.layout.number:
-                    self.layout = newest
+                    self._begin_anew(newest)
             case AddShards() | DrainShard() | Drained():
                 self._wanted.append(event)
             case Tick():
@@ -242,6 +241,31 @@ class DirectoryCore:
         self._evolve()
         out, self._out = self._out, []
         return out
+
+    def _notice_own_sleep(self) -> None:
+        """A directory that slept has heard nothing because of that: it is no sign that others are silent."""
+        if self._clock() - self._awake_s > self._silent_s / 3:
+            self._give_everybody_time()
+        self._awake_s = self._clock()
+
+    def _begin_anew(self, layout: Layout) -> None:
+        """Another directory was faster; what this one knew of replicas may be as old as its layout was."""
+        self.layout = layout
+        self._meet_members()
+        for seen in self._actors.values():
+            seen.replica, seen.view_number, seen.in_sync = None, 0, None
+            seen.since_s = self._clock()
+        self._give_everybody_time()
+
+    def _meet_members(self) -> None:
+        for view in self.layout.shards:
+            for member in view.members:
+                if member.actor not in self._actors:
+                    self._see(member.actor, view.shard, member.node)
+
+    def _give_everybody_time(self) -> None:
+        for seen in self._actors.values():
+            seen.heard_s = self._clock()
 
     def _greeted(self, event: Greeted) -> None:
         actor = event.replica.actor
@@ -256,7 +280,6 @@ class DirectoryCore:
         seen.reachable = False
         if dead:
             del self._actors[actor]
-            self._lost.add(actor)
 
     def _see(self, actor: str, shard: int, node: str) -> Seen:
         number = int(actor.rpartition("/")[2])
@@ -326,7 +349,10 @@ class DirectoryCore:
                 return None
             return view  # somebody who has the rows may come back
         if backup is not None:
-            return view if self._health(backup) is Health.GOOD else view.next(primary)
+            # It is taken out only for a primary that was heard just now: one that is dead and not missed
+            # yet would take the only good copy with it.
+            keep = self._health(backup) is Health.GOOD or not self._heard_lately(primary)
+            return view if keep else view.next(primary)
         if candidate is not None:
             if self._health(candidate) is not Health.GOOD:
                 return view.next(primary)
@@ -364,6 +390,9 @@ class DirectoryCore:
             return Health.SILENT
         return Health.GOOD
 
+    def _heard_lately(self, replica_: Replica) -> bool:
+        return self._clock() - self._actors[replica_.actor].heard_s <= self._silent_s / 4
+
     def _knows(self, replica_: Replica, view: ShardView) -> bool:
         seen = self._actors.get(replica_.actor)
         return seen is not None and seen.view_number >= view.number
@@ -377,7 +406,6 @@ class DirectoryCore:
             if seen.node not in self._nodes or (hopeless and not self._is_member(actor)):
                 self._out.append(StopReplica(actor))
                 del self._actors[actor]
-                self._lost.add(actor)
         for view in layout.shards:
             self._staff(view)
 
