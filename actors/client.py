@@ -173,6 +173,7 @@ class MemoryClient:
         self, metadata_filter: Mapping[str, Any], *, sort: Any = None, limit: int | None = None
     ) -> list[str]:
         """Keys whose metadata match. Every tier actor is asked once; what is not current is left out."""
+        MetadataIndex().query(metadata_filter, sort=sort, limit=limit)  # a bad one is refused here
         deadline = Deadline.after(self._connection.timeout_s, "the query")
         members = self._connection.members(deadline)
         calls = [

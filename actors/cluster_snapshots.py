@@ -16,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidValue, KeyNotFound
+from ..paths import data_folder
 from ..tiers.blobs import Blob
 from ..tiers.encoded import Encoded
+from ..tiers.progress import Progress
 from ..tiers.snapshots import SnapshotInfo, SnapshotReader, write_snapshot
 from .client import MemoryClient
 from .core.model import StoreOptions
@@ -68,23 +70,17 @@ class ClusterSnapshots:
         restored = []
         with SnapshotReader(self._find(source), allow_pickle=allow_pickle) as snapshot:
             now_s = time.time()
-            for group in _groups(b for b in snapshot.blobs(keys) if not b.record.expired(now_s)):
-                self._store(group)
-                restored += [blob.record.key for blob in group]
+            wanted = snapshot.info.entries if keys is None else len(keys)
+            with Progress("Restoring a snapshot", wanted, unit="keys") as progress:
+                for group in _groups(b for b in snapshot.blobs(keys) if not b.record.expired(now_s)):
+                    self._store(group)
+                    restored += [blob.record.key for blob in group]
+                    progress.advance(len(group))
         return restored
 
     def list(self) -> list[SnapshotFile]:
         """The snapshots of the folder, the oldest first."""
-        found = []
-        for path in sorted(self.folder.glob(f"*{SUFFIX}")):
-            with SnapshotReader(path, allow_pickle=True) as snapshot:
-                info = snapshot.info
-            found.append(
-                SnapshotFile(
-                    path.name.removesuffix(SUFFIX), path, info.description, info.created_s, info.entries
-                )
-            )
-        return found
+        return snapshots_in(self.folder)
 
     def _find(self, source: str | Path) -> Path:
         for path in (Path(source), self.folder / f"{source}{SUFFIX}"):
@@ -97,8 +93,11 @@ class ClusterSnapshots:
 
     def _blobs(self) -> Iterator[Blob]:
         keys = self._client.keys()
-        for start in range(0, len(keys), BATCH_KEYS):
-            yield from self._client.blobs(keys[start : start + BATCH_KEYS], BATCH_BYTES)
+        with Progress("Writing a snapshot", len(keys), unit="keys") as progress:
+            for start in range(0, len(keys), BATCH_KEYS):
+                for blob in self._client.blobs(keys[start : start + BATCH_KEYS], BATCH_BYTES):
+                    yield blob
+                    progress.advance()
 
     def _store(self, blobs: Sequence[Blob]) -> None:
         by_options: dict[StoreOptions, list[Blob]] = {}
@@ -118,6 +117,23 @@ class ClusterSnapshots:
             values = [Encoded(b.record.header, b.buffers, b.record.has_pickle) for b in group]
             metadata = [b.record.metadata for b in group]
             self._client.store_many([b.record.key for b in group], values, metadata, options)
+
+
+def snapshot_folder(cluster: str) -> Path:
+    """Where the snapshots of a cluster are that are known by an id, on this machine."""
+    return data_folder() / "snapshots" / cluster
+
+
+def snapshots_in(folder: Path) -> list[SnapshotFile]:
+    """The snapshots of a folder, the oldest first; none where there is no folder."""
+    found = []
+    for path in sorted(folder.glob(f"*{SUFFIX}")):
+        with SnapshotReader(path, allow_pickle=True) as snapshot:
+            info = snapshot.info
+        found.append(
+            SnapshotFile(path.name.removesuffix(SUFFIX), path, info.description, info.created_s, info.entries)
+        )
+    return found
 
 
 def _groups(blobs: Iterable[Blob]) -> Iterator[list[Blob]]:

@@ -11,13 +11,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from ..errors import Closed, InvalidType, InvalidValue, KeyNotFound
-from ..paths import data_folder
 from ..tiers.analytics import AnalyticsReport
 from ..tiers.codec import encode
 from ..tiers.record import Version
 from ..tiers.validation import check_key, check_keys, check_metadata, check_priority
 from .client import MemoryClient, Receipt
-from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_path
+from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_folder, snapshot_path
 from .config import DEFAULT_SIZES_GB, GB, ClusterConfig
 from .core.model import TIER_ORDER, Outcome, StoreOptions
 from .memory_reports import MemoryReports
@@ -87,7 +86,7 @@ class MemoryManager:
         self._cluster = cluster
         self._client: MemoryClient = cluster.client(timeout_s=timeout_s)
         self._reports = MemoryReports(cluster, self._client)
-        self._snapshots = ClusterSnapshots(self._client, data_folder() / "snapshots" / cluster.name)
+        self._snapshots = ClusterSnapshots(self._client, snapshot_folder(cluster.name))
 
     # -- storing --------------------------------------------------------------------------------------
 

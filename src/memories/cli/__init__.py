@@ -7,7 +7,7 @@ Exit codes, for scripts:
 1    the command failed, or found a problem; the message says which
 2    it was called wrongly: an unknown option, a bad key, a value that cannot be
 3    there is no cluster: no Ray, or no cluster of that name in it, or another version of Memories
-4    what was asked for is not there: a key, a snapshot, a file, a replay buffer
+4    what was asked for is not there: a key, a snapshot, a replay buffer
 5    no answer in time, or a value that cannot be reached now: trying again later may help
 130  interrupted with Ctrl-C
 ==== ==================================================================================================
@@ -44,6 +44,15 @@ main = LazyCommands(
         "completion": "completion",
         "demo": "demo",
         "doctor": "doctor",
+        "down": "down",
+        "get": "values",
+        "ls": "keys",
+        "put": "values",
+        "query": "keys",
+        "replay": "replay",
+        "rm": "keys",
+        "snapshot": "snapshots",
+        "status": "status",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .group import FAILED
+from .target import Target, cluster_options, json_option
 
 if TYPE_CHECKING:
     from ..doctor import Finding
@@ -18,20 +19,32 @@ MARKS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "r
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
-def doctor(as_json: bool) -> None:
-    """Check whether this machine is fit to run Memories.
+@click.option("--cluster", "of_cluster", is_flag=True, help="Examine a running cluster, not this machine.")
+@json_option
+@cluster_options
+def doctor(target: Target, of_cluster: bool, as_json: bool) -> None:
+    """Check whether this machine is fit to run Memories, or with --cluster how a running cluster is.
 
     \b
     Examples:
       memories doctor
       memories doctor --json | jq '.[] | select(.state != "ok")'
+      memories doctor --cluster --address ray://head:10001
+
+    Of a cluster: nodes, background loops, processes that Ray's memory monitor has ended, disks, object
+    stores, whether strangers are refused, and what the coordinator finds wrong.
 
     Exit code 1 when something is broken; warnings alone leave it at 0.
     """
-    from ..doctor import examine
+    if not of_cluster:
+        from ..doctor import examine
 
-    _report(examine(), as_json)
+        _report(examine(), as_json)
+        return
+    from ..cluster_doctor import examine_cluster
+
+    with target.cluster() as cluster:
+        _report(examine_cluster(cluster, timeout_s=target.timeout_s), as_json)
 
 
 def _report(findings: Iterable[Finding], as_json: bool) -> None:
