@@ -33,7 +33,7 @@ from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
 from .heartbeat import Heartbeat
 from .migration import Migration
 from .migrator import Migrator
-from .nodes import NodeWatch
+from .nodes import GREETING_TIMEOUT_S, NodeWatch
 from .observer import Observer
 from .replay.directory import ReplayDirectory
 from .snapshots import SnapshotMaker
@@ -185,7 +185,7 @@ class Coordinator:
 
     async def _start(self) -> None:
         view = await asyncio.to_thread(self._log.newest)
-        members = await self._nodes.ensure_and_greet()
+        members = await self._nodes.ensure_and_greet(GREETING_TIMEOUT_S)
         self._feed(ev.Start(view, members))
         await self._replay.begin()
         self._spawn(self._tick_forever())
@@ -273,18 +273,17 @@ class Coordinator:
             await asyncio.sleep(TICK_S)
 
     async def _watch_forever(self) -> None:
-        known: dict[MemberId, int] = {}
         while True:
             with self.heartbeats["nodes"].beat():
                 greeted = await self._nodes.ensure_and_greet()
-                now = {info.member: info.incarnation for info in greeted}
-                for member, incarnation in known.items():
-                    if now.get(member) != incarnation and self._nodes.is_lost(member, incarnation):
-                        self._feed(ev.MemberLost(member, incarnation))
+                live = self._core.membership.live
+                for info in list(live.values()):
+                    if self._nodes.is_lost(info):
+                        self._feed(ev.MemberLost(info.member, info.incarnation))
                 for info in greeted:
-                    if known.get(info.member) != info.incarnation:
+                    present = live.get(info.member)
+                    if present is None or present.incarnation != info.incarnation:
                         self._feed(ev.MemberJoined(info))
-                known = {m: i for m, i in {**known, **now}.items() if not self._nodes.is_lost(m, i)}
             await self._nodes.wait()
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:

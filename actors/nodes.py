@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray._private.state import state as gcs_state
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError
 
 from .config import ClusterConfig
+from .core.attendance import Attendance
 from .core.model import MemberId, MemberInfo
 from .core.placement import Placement
 from .hosts import Hosts
@@ -24,23 +24,12 @@ from .reports import HostReport
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
+ROUND_WAITS_S = 0.5
+"""So long a round waits for answers; who is slower is heard in a later round."""
 GREETING_TIMEOUT_S = 5.0
 CLOSE_TIMEOUT_S = 30.0
 DETAILED_ROUNDS = 10
 """So seldom machines are asked how they are while nobody looks: who does look then sees that at once."""
-SILENT_S = 15.0
-"""A member that has not answered for so long is treated as lost; it may come back."""
-
-
-@dataclass(slots=True)
-class Watched:
-    """One tier actor: its handle, and what its last greeting said."""
-
-    handle: Any
-    node: str
-    info: MemberInfo | None = None
-    greeted_s: float = field(default_factory=time.monotonic)
-    dead: bool = False
 
 
 class NodeWatch:
@@ -50,9 +39,11 @@ class NodeWatch:
         self._cluster = cluster
         self._namespace = namespace
         self._config = config
-        self._watched: dict[str, Watched] = {}
-        self._member_slots: dict[MemberId, str] = {}
+        self._handles: dict[str, Any] = {}
+        self._attendance = Attendance()
+        self._greetings: dict[str, asyncio.Task[None]] = {}
         self._wake = asyncio.Event()
+        self._alive: set[str] = set()
         self.hosts = Hosts()
         self.is_watched: Callable[[], bool] = lambda: False
         """Whether somebody looks at the machines' figures now."""
@@ -60,23 +51,23 @@ class NodeWatch:
 
     def handle(self, member: MemberId) -> Any | None:
         """The actor of a member, or None where it has none now."""
-        slot = self._member_slots.get(member)
-        watched = self._watched.get(slot) if slot else None
-        return watched.handle if watched else None
+        slot = self._attendance.seat_of(member)
+        return self._handles.get(slot) if slot else None
 
     def actor_name(self, member: MemberId) -> str | None:
         """The name of the actor of a member, or None where it has none now."""
-        slot = self._member_slots.get(member)
-        return tier_actor_name(self._cluster, slot) if slot in self._watched else None
+        slot = self._attendance.seat_of(member)
+        return tier_actor_name(self._cluster, slot) if slot else None
 
     def missing(self, placement: Placement) -> list[str]:
         """The tier actors that should be there and cannot be used yet; never none before any was started."""
-        if not self._watched:
+        seats = self._attendance.seats
+        if not seats:
             return ["the first tier actor"]
         return [
             slot
-            for slot, watched in self._watched.items()
-            if not watched.dead and (watched.info is None or watched.info.member not in placement.ready)
+            for slot, seat in seats.items()
+            if not seat.dead and (seat.info is None or seat.info.member not in placement.ready)
         ]
 
     def carriers(self) -> tuple[str, ...]:
@@ -95,58 +86,76 @@ class NodeWatch:
             return
         self._wake.clear()
 
-    def is_lost(self, member: MemberId, incarnation: int) -> bool:
+    def is_lost(self, info: MemberInfo) -> bool:
         """Whether this life of the member is over, or has been silent for too long."""
-        watched = self._watched.get(self._member_slots.get(member, ""))
-        if watched is None or watched.info is None or watched.info.incarnation != incarnation:
-            return True
-        return watched.dead or time.monotonic() - watched.greeted_s > SILENT_S
+        return self._attendance.is_lost(info, self._alive)
 
-    async def ensure_and_greet(self) -> tuple[MemberInfo, ...]:
+    async def ensure_and_greet(self, wait_s: float = ROUND_WAITS_S) -> tuple[MemberInfo, ...]:
         """Start what is missing, forget what is on dead nodes, and ask everyone who they are."""
         known = await asyncio.to_thread(ray.nodes)
         self.hosts.seen(known)
         nodes = {node["NodeID"]: node for node in known if node["Alive"]}
-        for slot, watched in list(self._watched.items()):
-            if watched.node not in nodes:
-                del self._watched[slot]
+        self._alive = set(nodes)
+        for slot, seat in list(self._attendance.seats.items()):
+            if seat.node not in nodes:
+                self._attendance.remove(slot)
+                del self._handles[slot]
         for node_id, node in nodes.items():
             for tier, index in tiers_of_node(node, self._config):
                 slot = f"{node_id}/{tier}{index}"
-                if slot not in self._watched:
-                    handle = start_tier_actor(
+                if slot not in self._handles:
+                    self._handles[slot] = start_tier_actor(
                         self._cluster, self._namespace, self._config, node_id, tier, index
                     )
-                    self._watched[slot] = Watched(handle, node_id)
+                    self._attendance.expect(slot, node_id, tier)
         detailed = self._rounds % DETAILED_ROUNDS == 0 or self.is_watched()
         self._rounds += 1
-        await asyncio.gather(*(self._greet(slot, w, detailed) for slot, w in self._watched.items()))
-        return tuple(w.info for w in self._watched.values() if w.info is not None and not w.dead)
+        for slot, handle in self._handles.items():
+            if slot not in self._greetings:  # one that is on its way is enough
+                self._greetings[slot] = asyncio.create_task(self._greet(slot, handle, detailed))
+        if self._greetings:
+            await asyncio.wait(self._greetings.values(), timeout=wait_s)
+        return tuple(self._attendance.present())
 
-    async def _greet(self, slot: str, watched: Watched, detailed: bool) -> None:
-        info: MemberInfo
-        report: HostReport | None
+    async def _greet(self, slot: str, handle: Any, detailed: bool) -> None:
         try:
-            info, report = await asyncio.wait_for(watched.handle.hello.remote(detailed), GREETING_TIMEOUT_S)
+            async with asyncio.timeout(GREETING_TIMEOUT_S):
+                info, report = await self._hello(slot, handle, detailed)
+        except TimeoutError:
+            self._attendance.missed(slot)
         except RayActorError as error:
-            if not watched.dead:
+            seat = self._attendance.seats.get(slot)
+            if seat is not None and not seat.dead:
                 log.warning("tier actor %s does not answer: %s", slot, type(error).__name__)
-            watched.dead = True
-            return
-        except (TimeoutError, GetTimeoutError):
-            return
+            self._attendance.died(slot)
         except RayError:
             log.exception("tier actor %s cannot start", slot)
-            watched.dead = True
-            return
-        watched.info, watched.dead, watched.greeted_s = info, False, time.monotonic()
-        self.hosts.greeted(watched.node, info, report)
-        self._member_slots[info.member] = slot
+            self._attendance.died(slot)
+        else:
+            self._attendance.answered(slot, info)
+            if slot in self._attendance.seats:
+                self.hosts.greeted(self._attendance.seats[slot].node, info, report)
+        finally:
+            del self._greetings[slot]
+
+    async def _hello(self, slot: str, handle: Any, detailed: bool) -> tuple[MemberInfo, HostReport | None]:
+        """Ask until there is an answer: a broken connection is no proof that somebody is dead."""
+        while True:
+            try:
+                answer: tuple[MemberInfo, HostReport | None] = await handle.hello.remote(detailed)
+                return answer
+            except ActorUnavailableError:
+                known = await asyncio.to_thread(gcs_state.actor_table, handle._actor_id.hex())
+                if known.get("State") in ("RESTARTING", "DEAD"):
+                    self._attendance.died(slot)  # Ray has seen its process end
+                await asyncio.sleep(ROUND_S)
 
     async def stop_all(self, delete: bool) -> None:
         """End every tier actor of this cluster; with `delete`, after it has removed its durable data."""
-        for watched in self._watched.values():
+        for greeting in self._greetings.values():
+            greeting.cancel()
+        for handle in self._handles.values():
             with contextlib.suppress(RayError, TimeoutError):
-                await asyncio.wait_for(watched.handle.close.remote(delete), CLOSE_TIMEOUT_S)
-            ray.kill(watched.handle, no_restart=True)
-        self._watched.clear()
+                await asyncio.wait_for(handle.close.remote(delete), CLOSE_TIMEOUT_S)
+            ray.kill(handle, no_restart=True)
+        self._handles.clear()
