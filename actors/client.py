@@ -7,21 +7,25 @@ changes nothing. Thread-safe. Not for use in a forked child: that raises `Closed
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ray.exceptions import GetTimeoutError
+
+from ..errors import DeadlineExceeded, KeyNotFound
 from ..tiers.blobs import Blob
 from ..tiers.codec import decode, encode
 from ..tiers.encoded import Encoded
 from ..tiers.metrics import Counters
 from ..tiers.query import MetadataIndex
 from ..tiers.record import Version
-from .calls import Deadline, get
+from .calls import ATTEMPT_S, GONE, Deadline, get
 from .connection import DEFAULT_TIMEOUT_S, Connection
 from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, Outcome, StoreOptions
+from .core.read_plan import RETRY_S, ReadPlan
 from .outcomes import error_of, raise_first
 from .parcel import pack_many, split
 from .reader import Part, Reader, count_of
@@ -29,6 +33,8 @@ from .recent_values import MAX_VALUE_BYTES, Recent, RecentValues
 
 FULL_TRIES = 4
 """How often a store asks for room, each time after the coordinator has let others sink."""
+MAX_PAUSE_S = 0.5
+"""So long, at most, a read waits before it asks again where a value is."""
 COMPRESS_TIMEOUT_S = 24 * 3600.0
 
 
@@ -119,16 +125,43 @@ class MemoryClient:
     def retrieve_many(self, keys: Sequence[str], timeout_s: float | None = None) -> list[Any]:
         """The values of keys, in their order. Raises for the first key that cannot be read."""
         deadline = Deadline.after(self._connection.timeout_or_default(timeout_s), f"reading {count_of(keys)}")
-        values: dict[str, Any] = {}
-        wanted = list(dict.fromkeys(keys))
-        while wanted:
-            located = self.locate_many(wanted, timeout_s=deadline.remaining_s())
-            for key, where in zip(wanted, located, strict=True):
-                if where.outcome is not Outcome.OK:
-                    raise error_of(where.outcome, key, "")
-            values.update(self._reader.read_located(wanted, located, deadline))
-            wanted = [key for key in wanted if key not in values]
+        values = self._read(keys, None, deadline, copy=False)
         return [values[key] for key in keys]
+
+    def _read(self, keys: Sequence[str], part: Part | None, deadline: Deadline, copy: bool) -> dict[str, Any]:
+        """The values of keys, whatever happens to copies and members meanwhile."""
+        plan = ReadPlan(keys)
+        pause_s = RETRY_S
+        values: dict[str, Any] = {}
+        while True:
+            wanted = plan.wanted()
+            visits = plan.located(wanted, self.locate_many(wanted, timeout_s=deadline.remaining_s()))
+            if part is None:
+                found, failures = self._reader.visit(visits, deadline, copy)
+                values.update(found)
+            else:
+                failures = []
+                for visit in visits:
+                    found, failed = self._reader.visit_part(visit, part, deadline, copy)
+                    values.update(found)
+                    failures.append(failed)
+            for visit, failed in zip(visits, failures, strict=True):
+                for report in plan.visited(visit, failed):
+                    self._connection.tell(report)
+            if plan.done:
+                break
+            left_s = deadline.ends_s - time.monotonic()
+            if left_s <= 0:
+                raise DeadlineExceeded(
+                    f"{plan.wanted()[0]!r} could not be read within {deadline.timeout_s:g} s: the members or "
+                    "disks that have it do not answer. Cluster.status() shows which are there"
+                )
+            time.sleep(min(pause_s, left_s))
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+        if len(values) < len(set(keys)):
+            missing = next(key for key in keys if key not in values)
+            raise error_of(plan.outcome(missing), missing, "")
+        return values
 
     def retrieve_recent(
         self, key: str, max_staleness_s: float, *, copy: bool = False, timeout_s: float | None = None
@@ -156,18 +189,13 @@ class MemoryClient:
     ) -> Any:
         """One value, or some of its rows: `part` is (start, end, rows)."""
         deadline = Deadline.after(self._connection.timeout_or_default(timeout_s), f"reading {key!r}")
-        while True:
-            located = self.locate_many([key], timeout_s=deadline.remaining_s())
-            if located[0].outcome is not Outcome.OK:
-                self.counters.add(misses=1)
-                raise error_of(located[0].outcome, key, "")
-            if part is None:
-                values = self._reader.read_located([key], located, deadline, copy)
-            else:
-                values = self._reader.read_part(key, located[0], part, deadline, copy)
-            if key in values:
-                self.counters.add(hits=1)
-                return values[key]
+        try:
+            value = self._read([key], part, deadline, copy)[key]
+        except KeyNotFound:
+            self.counters.add(misses=1)
+            raise
+        self.counters.add(hits=1)
+        return value
 
     def query(
         self, metadata_filter: Mapping[str, Any], *, sort: Any = None, limit: int | None = None
@@ -175,15 +203,12 @@ class MemoryClient:
         """Keys whose metadata match. Every tier actor is asked once; what is not current is left out."""
         MetadataIndex().query(metadata_filter, sort=sort, limit=limit)  # a bad one is refused here
         deadline = Deadline.after(self._connection.timeout_s, "the query")
-        members = self._connection.members(deadline)
-        calls = [
-            actor.query.remote(metadata_filter, sort, limit)
-            for info in members
-            if (actor := self._connection.tier_actor(info.member)) is not None
-        ]
         found: dict[str, tuple[Version, Mapping[str, Any]]] = {}
-        for call in calls:
-            for key, version, metadata in get(call, deadline.remaining_s()):
+        answers = self._ask_members(
+            lambda actor: actor.query.remote(metadata_filter, sort, limit), deadline, ATTEMPT_S
+        )
+        for answer in answers:
+            for key, version, metadata in answer:
                 if key not in found or found[key][0] < version:
                     found[key] = (version, metadata)
         keys = list(found)
@@ -199,14 +224,27 @@ class MemoryClient:
     def compress(self, tier: str, method: str, level: int | None) -> tuple[int, int]:
         """Write every value of a tier anew with this compression; the bytes used before and after."""
         deadline = Deadline.after(COMPRESS_TIMEOUT_S, f"compressing {tier}")
-        members = self._connection.members(deadline)
-        calls = [
-            actor.compress.remote(method, level)
-            for info in members
-            if info.tier == tier and (actor := self._connection.tier_actor(info.member)) is not None
-        ]
-        sizes = [get(call, deadline.remaining_s()) for call in calls]
+        sizes = self._ask_members(
+            lambda actor: actor.compress.remote(method, level), deadline, COMPRESS_TIMEOUT_S, tier
+        )
         return sum(before for before, _ in sizes), sum(after for _, after in sizes)
+
+    def _ask_members(
+        self, call: Callable[[Any], Any], deadline: Deadline, attempt_s: float, tier: str | None = None
+    ) -> list[Any]:
+        """The answers of all members (of a tier); once more of all where one of them was lost meanwhile."""
+        while True:
+            infos = [i for i in self._connection.members(deadline) if tier in (None, i.tier)]
+            actors = [self._connection.tier_actor(info.member, deadline) for info in infos]
+            calls = [call(actor) for actor in actors if actor is not None]
+            try:
+                return [get(answer, min(deadline.remaining_s(), attempt_s)) for answer in calls]
+            except GetTimeoutError:
+                deadline.remaining_s()
+            except GONE:
+                for info in infos:
+                    self._connection.forget_tier_actor(info.member)
+                time.sleep(min(RETRY_S, deadline.remaining_s()))
 
     def tier_of(self, member: MemberId) -> str:
         """The tier that a member is: the last part of its name, without a number."""

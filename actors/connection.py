@@ -12,10 +12,11 @@ import ray
 
 from ..errors import Closed
 from . import wire
-from .calls import ATTEMPT_S, Deadline, get, persist
+from .calls import Deadline, get, persist
 from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, MemberInfo, RequestId
+from .core.read_plan import Asking
 from .names import coordinator_name
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -43,13 +44,15 @@ class Connection:
         self.check_usable()
         deadline = Deadline.after(self.timeout_or_default(timeout_s), what)
         message = wire.dump(event)
+        asking = Asking(event)
 
         def attempt(attempt_s: float) -> cmd.Reply:
+            asking.sent()
             reply: cmd.Reply = wire.load(get(self.coordinator().ask.remote(message), attempt_s))
             return reply
 
         reply: cmd.Reply = persist(attempt, deadline, self.forget_coordinator)
-        return reply
+        return asking.answer(reply)
 
     def tell(self, event: ev.Event) -> None:
         """Best effort: what is told here is found out again if it is lost."""
@@ -75,11 +78,15 @@ class Connection:
         with self._lock:
             self._coordinator = None
 
-    def tier_actor(self, member: MemberId) -> Any | None:
+    def tier_actor(self, member: MemberId, deadline: Deadline) -> Any | None:
         """The handle of a member's actor; None where it has none now."""
         actor = self._tier_actors.get(member)
         if actor is None:
-            name = get(self.coordinator().actor_name.remote(member), ATTEMPT_S)
+            name = persist(
+                lambda s: get(self.coordinator().actor_name.remote(member), s),
+                deadline,
+                self.forget_coordinator,
+            )
             if name is None:
                 return None
             try:

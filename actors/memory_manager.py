@@ -186,11 +186,12 @@ class MemoryManager:
         self._check_open()
         return dict(zip(wanted, self._client.retrieve_many(wanted, timeout_s), strict=True))
 
-    def exists(self, key: str) -> bool:
+    def exists(self, key: str, *, timeout_s: float | None = None) -> bool:
         """Whether the key can be read."""
         check_key(key)
         self._check_open()
-        return self._client.locate_many([key], touch=False)[0].outcome is Outcome.OK
+        (located,) = self._client.locate_many([key], touch=False, timeout_s=timeout_s)
+        return located.outcome is Outcome.OK
 
     def get_tier(self, key: str) -> str:
         """The fastest tier that has the key. Raises `KeyNotFound`."""
@@ -220,15 +221,15 @@ class MemoryManager:
 
     # -- changing -----------------------------------------------------------------------------------------
 
-    def delete(self, key: str) -> bool:
+    def delete(self, key: str, *, timeout_s: float | None = None) -> bool:
         """Forget a key; whether there was one."""
-        return self.delete_many([key]) == 1
+        return self.delete_many([key], timeout_s=timeout_s) == 1
 
-    def delete_many(self, keys: Iterable[str]) -> int:
+    def delete_many(self, keys: Iterable[str], *, timeout_s: float | None = None) -> int:
         """Forget several keys; how many there were."""
         wanted = list(dict.fromkeys(check_keys(keys)))
         self._check_open()
-        return self._client.delete_many(wanted) if wanted else 0
+        return self._client.delete_many(wanted, timeout_s) if wanted else 0
 
     def move(self, key: str, tier: str) -> None:
         """Move a key to a tier. Returns when it is there; at no moment is it nowhere."""

@@ -17,6 +17,7 @@ from .connection import Connection
 from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, Outcome
+from .core.read_plan import Visit
 from .outcomes import error_of
 from .parcel import fetch, split, views
 from .readings import Reading, Readings, ReadMany, ReadState
@@ -34,7 +35,7 @@ def count_of(keys: Sequence[str]) -> str:
 
 
 class Reader:
-    """Reads what `locate` has found. A key that has moved meanwhile is left out: ask again. Thread-safe."""
+    """Visits the members that have the values. Thread-safe."""
 
     def __init__(
         self, connection: Connection, locate: Callable[[Sequence[str], Deadline], tuple[cmd.Located, ...]]
@@ -77,7 +78,7 @@ class Reader:
     ) -> Iterator[Blob]:
         """The blobs of one member; keys that it does not have any more go to `again`."""
         names, versions = zip(*group, strict=True)
-        actor = self._connection.tier_actor(member)
+        actor = self._connection.tier_actor(member, deadline)
         try:
             if actor is None:
                 raise Unavailable(f"member {member} is gone")
@@ -95,62 +96,64 @@ class Reader:
                 _, record, arrays = found
                 yield Blob(record, views(arrays))
 
-    def read_part(
-        self, key: str, where: cmd.Located, part: Part, deadline: Deadline, copy: bool
-    ) -> dict[str, Any]:
-        member, incarnation = where.members[0]
-        actor = self._connection.tier_actor(member)
-        if actor is None:
-            return {}
+    def visit_part(
+        self, visit: Visit, part: Part, deadline: Deadline, copy: bool
+    ) -> tuple[dict[str, Any], dict[str, Outcome]]:
+        """As `visit`, for some rows of one value."""
+        (key,), (version,) = visit.keys, visit.versions
+        actor = self._connection.tier_actor(visit.member, deadline)
         start, end, rows = part
+        unavailable = {key: Outcome.UNAVAILABLE}
+        if actor is None:
+            return {}, unavailable
         try:
-            record = get(actor.headers.remote(incarnation, key, where.version), deadline.remaining_s())
+            call = actor.headers.remote(visit.incarnation, key, version)
+            record = get(call, min(deadline.remaining_s(), ATTEMPT_S))
             if record is None:
-                return {}
+                return {}, {key: Outcome.MISSING}
             if rows is not None:
                 selection = select_indices(record.header, rows)
             else:
                 selection = select_rows(record.header, 0 if start is None else start, end)
-            call = actor.read_part.remote(incarnation, key, where.version, selection)
-            reading: Reading = get(call, deadline.remaining_s())
-        except GONE:
-            self._connection.forget_tier_actor(member)
-            return {}
-        except GetTimeoutError:
+            call = actor.read_part.remote(visit.incarnation, key, version, selection)
+            reading: Reading = get(call, min(deadline.remaining_s(), ATTEMPT_S))
+        except (*GONE, GetTimeoutError):
             deadline.remaining_s()
-            return {}
-        if reading.state is ReadState.CORRUPT:
-            self._connection.tell(ev.CopyCorrupt(key, where.version, member, incarnation))
+            self._connection.forget_tier_actor(visit.member)
+            return {}, unavailable
         if reading.state is not ReadState.OK or reading.arrays is None:
-            return {}
-        return {key: decode(reading.header, views(reading.arrays), allow_pickle=True, writable=copy)}
+            corrupt = reading.state is ReadState.CORRUPT
+            return {}, {key: Outcome.CORRUPT if corrupt else Outcome.MISSING}
+        value = decode(reading.header, views(reading.arrays), allow_pickle=True, writable=copy)
+        return {key: value}, {}
 
-    def read_located(
-        self, keys: Sequence[str], located: Sequence[cmd.Located], deadline: Deadline, copy: bool = False
-    ) -> dict[str, Any]:
-        """What could be read at the nearest copies; keys that have moved meanwhile are left out."""
-        groups: dict[tuple[MemberId, int], list[tuple[str, Version]]] = {}
-        for key, where in zip(keys, located, strict=True):
-            groups.setdefault(where.members[0], []).append((key, where.version))
-        refs = []
-        for (member, incarnation), wanted in groups.items():
-            actor = self._connection.tier_actor(member)
-            if actor is not None:
-                request = _read_many(incarnation, wanted, self._connection.node)
-                refs.append((member, incarnation, wanted, actor.read.remote(request)))
+    def visit(
+        self, visits: Sequence[Visit], deadline: Deadline, copy: bool = False
+    ) -> tuple[dict[str, Any], list[dict[str, Outcome]]]:
+        """The values that could be read, and for each visit which of its keys could not."""
+        node = self._connection.node
+        calls: list[Any] = []
+        for visit in visits:
+            actor = self._connection.tier_actor(visit.member, deadline)
+            request = wire.dump(ReadMany(visit.incarnation, visit.keys, visit.versions, node))
+            calls.append(None if actor is None else actor.read.remote(request))
         values: dict[str, Any] = {}
-        for member, incarnation, wanted, ref in refs:
+        failures = []
+        for visit, call in zip(visits, calls, strict=True):
+            failed: dict[str, Outcome] = {}
+            failures.append(failed)
             try:
-                readings: Readings = wire.load(get(ref, min(deadline.remaining_s(), ATTEMPT_S)))
-            except GetTimeoutError:
+                if call is None:
+                    raise Unavailable(f"member {visit.member} is gone")
+                readings: Readings = wire.load(get(call, min(deadline.remaining_s(), ATTEMPT_S)))
+            except (*GONE, GetTimeoutError, Unavailable):
                 deadline.remaining_s()
-                continue
-            except GONE:
-                self._connection.forget_tier_actor(member)
+                self._connection.forget_tier_actor(visit.member)
+                failed.update(dict.fromkeys(visit.keys, Outcome.UNAVAILABLE))
                 continue
             slab, ends, others = readings.slab, readings.ends, readings.others
             end = 0
-            for position, (key, version) in enumerate(wanted):
+            for position, key in enumerate(visit.keys):
                 start, end = end, ends[position]
                 reading = others.get(position)
                 if reading is None:
@@ -158,21 +161,17 @@ class Reader:
                     buffers = split(bytes(slab[start:end]), readings.lengths[position])
                     header = readings.headers[position]
                     values[key] = decode(header, buffers, allow_pickle=True, writable=copy)
-                elif reading.state is ReadState.CORRUPT:
-                    self._connection.tell(ev.CopyCorrupt(key, version, member, incarnation))
                 elif reading.state is ReadState.OK:
-                    values[key] = self._value(key, reading, member, incarnation, deadline, copy)
-        return values
+                    try:
+                        values[key] = self._value(key, reading, visit, deadline, copy)
+                    except (*GONE, GetTimeoutError, Unavailable):
+                        failed[key] = Outcome.UNAVAILABLE
+                else:
+                    corrupt = reading.state is ReadState.CORRUPT
+                    failed[key] = Outcome.CORRUPT if corrupt else Outcome.MISSING
+        return values, failures
 
-    def _value(
-        self,
-        key: str,
-        reading: Reading,
-        member: MemberId,
-        incarnation: int,
-        deadline: Deadline,
-        copy: bool,
-    ) -> Any:
+    def _value(self, key: str, reading: Reading, visit: Visit, deadline: Deadline, copy: bool) -> Any:
         if reading.arrays is not None:
             buffers = views(reading.arrays)
         else:
@@ -181,17 +180,13 @@ class Reader:
                 buffers = fetch(reading.ref, min(deadline.remaining_s(), DEAD_REFERENCE_S))
             except (Unavailable, DeadlineExceeded):
                 # The owner of the reference is gone; the actor still has the bytes.
-                actor = self._connection.tier_actor(member)
+                actor = self._connection.tier_actor(visit.member, deadline)
                 if actor is None:
-                    raise Unavailable(f"{key!r} was on a node that is gone; read it again") from None
-                request = _read_many(incarnation, [(key, reading.version)], "")
-                again = wire.load(get(actor.read.remote(request), deadline.remaining_s())).others.get(0)
+                    raise Unavailable(f"{key!r} was on a node that is gone") from None
+                request = wire.dump(ReadMany(visit.incarnation, (key,), (reading.version,), ""))
+                answer = get(actor.read.remote(request), min(deadline.remaining_s(), ATTEMPT_S))
+                again = wire.load(answer).others.get(0)
                 if again is None or again.arrays is None:
-                    raise Unavailable(f"{key!r} was moved while it was read; read it again") from None
+                    raise Unavailable(f"{key!r} was moved while it was read") from None
                 buffers = views(again.arrays)
         return decode(reading.header, buffers, allow_pickle=True, writable=copy)
-
-
-def _read_many(incarnation: int, wanted: Sequence[tuple[str, Version]], node: str) -> Any:
-    keys, versions = zip(*wanted, strict=True)
-    return wire.dump(ReadMany(incarnation, keys, versions, node))

@@ -1,17 +1,17 @@
-"""`ClientCore`: requests that are repeated until they are answered or out of time.
+"""`ClientCore`: the calls of one client, in a simulated cluster: `Asking` and `ReadPlan` with a clock.
 
-A request keeps its id when it is repeated, so repeating is safe. A read first asks the coordinator where
-the keys are, then the members; where a key has moved on meanwhile, it asks again.
+The client on Ray blocks where this one waits for the next event; what both do is in `read_plan`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 
 from .commands import Located, Reply
 from .events import ClientEvent, CopyCorrupt, LocateMany
-from .model import MemberId, Outcome, RequestId, Version
+from .model import Outcome, RequestId
+from .read_plan import RETRY_S, Asking, ReadPlan, Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +23,10 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class ReadFrom:
-    """Read these keys at this life of a member. Answer with `ReadDone`, also where it does not answer."""
+    """Make this visit. Answer with `ReadDone`, also where the member does not answer."""
 
     ticket: int
-    member: MemberId
-    incarnation: int
-    keys: tuple[str, ...]
-    versions: tuple[Version, ...]
+    visit: Visit
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,28 +47,22 @@ ClientAction = Send | ReadFrom | Complete
 @dataclass(slots=True)
 class _Call:
     ticket: int
-    event: ClientEvent
+    asking: Asking
     deadline_s: float
     sent_s: float
-    times: int = 1
 
 
 @dataclass(slots=True)
 class _Read:
     ticket: int
     keys: tuple[str, ...]
-    node: str
+    plan: ReadPlan
     deadline_s: float
-    outcomes: dict[str, Outcome] = field(default_factory=dict)
-    open: set[str] = field(default_factory=set)
-    avoid: dict[str, set[tuple[MemberId, int]]] = field(default_factory=dict)
-    """Places that had to be passed over in this round."""
-    corrupt: dict[str, set[tuple[MemberId, int]]] = field(default_factory=dict)
     retry_at_s: float | None = None
 
 
 class ClientCore:
-    """The calls of one client. Not thread-safe.
+    """Not thread-safe.
 
     `client` names it uniquely over all processes and restarts. Tickets are the caller's names for calls.
     """
@@ -81,7 +72,6 @@ class ClientCore:
     ) -> None:
         self.client = client
         self.node = node
-        self.retry_read_s = 0.02
         self._clock = clock
         self._resend_after_s = resend_after_s
         self._sequence = 0
@@ -97,13 +87,13 @@ class ClientCore:
     def call(self, ticket: int, event: ClientEvent, timeout_s: float) -> list[ClientAction]:
         """Send a request, made with an id from `next_request`."""
         now = self._clock()
-        self._calls[event.request] = _Call(ticket, event, now + timeout_s, now)
-        return [Send(event)]
+        asking = Asking(event)
+        self._calls[event.request] = _Call(ticket, asking, now + timeout_s, now)
+        return [Send(asking.sent())]
 
     def read(self, ticket: int, keys: tuple[str, ...], timeout_s: float) -> list[ClientAction]:
         """Find keys and read them."""
-        read = _Read(ticket, keys, self.node, self._clock() + timeout_s, open=set(keys))
-        self._reads[ticket] = read
+        read = self._reads[ticket] = _Read(ticket, keys, ReadPlan(keys), self._clock() + timeout_s)
         return self._locate(read)
 
     def replied(self, reply: Reply) -> list[ClientAction]:
@@ -113,34 +103,19 @@ class ClientCore:
             return []
         located = self._locating.pop(reply.request, None)
         if located is None:
-            if call.times > 1 and reply.outcomes is not None:
-                # Another copy of the request may be on its way to the next coordinator, and succeed.
-                sure = (Outcome.OK, Outcome.MISSING)
-                known = tuple(o if o in sure else Outcome.UNKNOWN for o in reply.outcomes)
-                reply = replace(reply, outcomes=known)
-            return [Complete(call.ticket, reply)]
+            return [Complete(call.ticket, call.asking.answer(reply))]
         read, keys = located
         return self._located(read, keys, reply.located) if read.ticket in self._reads else []
 
-    def read_done(self, ticket: int, request: ReadFrom, outcomes: tuple[Outcome, ...]) -> list[ClientAction]:
+    def read_done(self, request: ReadFrom, outcomes: tuple[Outcome, ...]) -> list[ClientAction]:
         """A member has answered, or has not (UNAVAILABLE)."""
-        read = self._reads.get(ticket)
+        read = self._reads.get(request.ticket)
         if read is None:
             return []
-        actions: list[ClientAction] = []
-        place = (request.member, request.incarnation)
-        for key, version, outcome in zip(request.keys, request.versions, outcomes, strict=True):
-            if outcome is Outcome.OK:
-                read.outcomes[key] = outcome
-                read.open.discard(key)
-                continue
-            if outcome is Outcome.CORRUPT:
-                actions.append(Send(CopyCorrupt(key, version, *place)))
-                read.outcomes[key] = outcome
-                read.corrupt.setdefault(key, set()).add(place)
-            read.avoid.setdefault(key, set()).add(place)
-            read.retry_at_s = self._clock() + self.retry_read_s
-        return actions + self._finish(read)
+        failed = {key: o for key, o in zip(request.visit.keys, outcomes, strict=True) if o}
+        if failed:
+            read.retry_at_s = self._clock() + RETRY_S
+        return [*map(Send, read.plan.visited(request.visit, failed)), *self._finish(read)]
 
     def tick(self) -> list[ClientAction]:
         """Time has passed: repeat, or give up."""
@@ -153,63 +128,34 @@ class ClientCore:
                     actions.append(Complete(call.ticket))
             elif now - call.sent_s >= self._resend_after_s:
                 call.sent_s = now
-                call.times += 1
-                actions.append(Send(call.event))
+                actions.append(Send(call.asking.sent()))
         for read in list(self._reads.values()):
             if now >= read.deadline_s:
-                del self._reads[read.ticket]
-                actions.append(Complete(read.ticket, None, self._outcomes(read)))
+                actions.append(self._complete(read))
             elif read.retry_at_s is not None and now >= read.retry_at_s:
                 read.retry_at_s = None
                 actions += self._locate(read)
         return actions
 
     def _locate(self, read: _Read) -> list[ClientAction]:
-        keys = tuple(key for key in read.keys if key in read.open)
-        event = LocateMany(self.next_request(), keys, read.node)
-        now = self._clock()
-        self._calls[event.request] = _Call(read.ticket, event, read.deadline_s, now)
-        self._locating[event.request] = (read, keys)
-        return [Send(event)]
+        keys = read.plan.wanted()
+        asking = Asking(LocateMany(self.next_request(), keys, self.node))
+        request = asking.event.request
+        self._calls[request] = _Call(read.ticket, asking, read.deadline_s, self._clock())
+        self._locating[request] = (read, keys)
+        return [Send(asking.sent())]
 
     def _located(
         self, read: _Read, keys: tuple[str, ...], located: tuple[Located, ...]
     ) -> list[ClientAction]:
-        groups: dict[tuple[MemberId, int], list[tuple[str, Version]]] = {}
-        for key, place in zip(keys, located, strict=True):
-            if key not in read.open:
-                continue
-            if place.outcome is Outcome.OK:
-                avoid = read.avoid.get(key, set())
-                fresh = [where for where in place.members if where not in avoid]
-                if not fresh:
-                    # Every copy has failed once. Those that are corrupt stay so; others may come back.
-                    corrupt = read.corrupt.get(key, set())
-                    avoid.clear()
-                    avoid |= corrupt
-                    fresh = [where for where in place.members if where not in corrupt]
-                if not fresh:
-                    read.outcomes[key] = Outcome.CORRUPT
-                    read.open.discard(key)
-                    continue
-                groups.setdefault(fresh[0], []).append((key, place.version))
-            elif place.outcome is Outcome.UNAVAILABLE:
-                read.outcomes[key] = place.outcome
-                read.retry_at_s = self._clock() + self.retry_read_s
-            else:
-                read.outcomes[key] = place.outcome
-                read.open.discard(key)
-        actions: list[ClientAction] = [
-            ReadFrom(read.ticket, member, incarnation, tuple(k for k, _ in items), tuple(v for _, v in items))
-            for (member, incarnation), items in groups.items()
-        ]
-        return actions + self._finish(read)
+        visits = read.plan.located(keys, located)
+        if any(place.outcome is Outcome.UNAVAILABLE for place in located):
+            read.retry_at_s = self._clock() + RETRY_S
+        return [*(ReadFrom(read.ticket, visit) for visit in visits), *self._finish(read)]
 
     def _finish(self, read: _Read) -> list[ClientAction]:
-        if read.open:
-            return []
-        self._reads.pop(read.ticket, None)
-        return [Complete(read.ticket, None, self._outcomes(read))]
+        return [self._complete(read)] if read.plan.done else []
 
-    def _outcomes(self, read: _Read) -> tuple[Outcome, ...]:
-        return tuple(Outcome.UNAVAILABLE if key in read.open else read.outcomes[key] for key in read.keys)
+    def _complete(self, read: _Read) -> Complete:
+        self._reads.pop(read.ticket, None)
+        return Complete(read.ticket, None, tuple(read.plan.outcome(key) for key in read.keys))

@@ -202,9 +202,9 @@ class TierProcess(Process):
 
     def read(self, client: ClientProcess, request: ReadFrom) -> None:
         outcomes, values = [], {}
-        for key, version in zip(request.keys, request.versions, strict=True):
+        for key, version in zip(request.visit.keys, request.visit.versions, strict=True):
             blob = self.disk.blobs.get(key)
-            if not self.core.may_read(key, version, request.incarnation) or blob is None:
+            if not self.core.may_read(key, version, request.visit.incarnation) or blob is None:
                 outcomes.append(Outcome.MISSING)
             elif blob.rotten:
                 outcomes.append(Outcome.CORRUPT)
@@ -348,7 +348,7 @@ class ClientProcess(Process):
     def have_read(self, request: ReadFrom, outcomes: tuple[Outcome, ...], values: dict[str, int]) -> None:
         if request.ticket in self.values:
             self.values[request.ticket].update(values)
-        self.act(self.core.read_done(request.ticket, request, outcomes))
+        self.act(self.core.read_done(request, outcomes))
 
     def act(self, actions: list[ClientAction]) -> None:
         network = self.world.network
@@ -360,10 +360,10 @@ class ClientProcess(Process):
                     if coordinator is not None:
                         network.send(self.node, coordinator, coordinator.on, event)
                 case ReadFrom():
-                    life = self.world.life(action.member, action.incarnation)
+                    life = self.world.life(action.visit.member, action.visit.incarnation)
                     if life is not None:
                         network.send(self.node, life, life.read, self, action)
-                    silent = (Outcome.UNAVAILABLE,) * len(action.keys)
+                    silent = (Outcome.UNAVAILABLE,) * len(action.visit.keys)
                     network.after(1.0, self._read_timed_out, action, silent)
                 case Complete():
                     done = self.waiting.pop(action.ticket)
@@ -371,4 +371,4 @@ class ClientProcess(Process):
 
     def _read_timed_out(self, action: ReadFrom, silent: tuple[Outcome, ...]) -> None:
         if action.ticket in self.waiting:
-            self.act(self.core.read_done(action.ticket, action, silent))
+            self.act(self.core.read_done(action, silent))

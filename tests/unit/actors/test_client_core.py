@@ -67,7 +67,7 @@ def test_a_failure_is_not_certain_once_the_request_was_repeated(client: ClientCo
 
 def test_a_corrupt_copy_is_reported_and_another_one_read(client: ClientCore, clock: Clock) -> None:
     (read,) = located(client, *PLACES)
-    (report,) = client.read_done(1, read, (Outcome.CORRUPT,))
+    (report,) = client.read_done(read, (Outcome.CORRUPT,))
     assert report == Send(CopyCorrupt("a", Version(1, 1), "n1/warm", 1))
     clock.now = 1.0
     (send,) = client.tick()
@@ -76,8 +76,8 @@ def test_a_corrupt_copy_is_reported_and_another_one_read(client: ClientCore, clo
     where = Located(Outcome.OK, Version(1, 1), 10, PLACES)
     (again,) = client.replied(Reply(send.event.request, located=(where,)))
     assert isinstance(again, ReadFrom)
-    assert again.member == "n2/warm"
-    assert client.read_done(1, again, (Outcome.OK,)) == [Complete(1, None, (Outcome.OK,))]
+    assert again.visit.member == "n2/warm"
+    assert client.read_done(again, (Outcome.OK,)) == [Complete(1, None, (Outcome.OK,))]
 
 
 def test_an_absent_key_is_an_answer_and_an_unavailable_one_is_asked_again(
