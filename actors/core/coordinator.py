@@ -518,6 +518,7 @@ class CoordinatorCore:
             if expired is not None:
                 self._serve(expired)
             self.transfers.check_starving(_STARVING_A_TICK)
+            self.transfers.check_refused()
 
     def _verify(self) -> None:
         """All disks are heard, and what was outdated on some has been removed: they are as good as any."""

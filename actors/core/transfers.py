@@ -17,6 +17,7 @@ from .commands import Announce, CopyMany, DropMany, MemberCommand
 from .events import Done
 from .model import Kind, MemberId, Outcome, Version
 from .outbox import Answer
+from .refusals import Refusals
 
 if TYPE_CHECKING:
     from .coordinator import CoordinatorCore
@@ -87,12 +88,16 @@ class Transfer:
                 outcome = Outcome.STALE
             elif outcome is Outcome.OK:
                 core.catalog.add_holder(key, self.target)
+                core.transfers.refusals.forget(key)
                 copied.append(key)
                 if self.move and core.transfers.can_spare(key, self.source):
                     core.catalog.remove_holder(key, self.source)
                     replaced.append((key, core.catalog.entries[key].version))
-            elif outcome in (Outcome.CORRUPT, Outcome.MISSING):
-                core.transfers.copy_is_bad(key, version, self.source, outcome)
+            else:
+                if not self.move and isinstance(answer, Done) and outcome is not Outcome.STALE:
+                    core.transfers.refusals.add(key, self.source, self.target, outcome)
+                if outcome in (Outcome.CORRUPT, Outcome.MISSING):
+                    core.transfers.copy_is_bad(key, version, self.source, outcome)
             if self.finished is not None:
                 self.finished(key, outcome)
         core.transfers.remove(self.target, unwanted)
@@ -143,6 +148,7 @@ class Transfers:
         self._leftovers: dict[MemberId, list[tuple[str, Version]]] = {}
         self.starving: dict[str, None] = {}
         """Keys that want another copy, for which there is no place now."""
+        self.refusals = Refusals(core.clock)
 
     def still_current(self, key: str, version: Version) -> bool:
         """Whether the catalog still has the key in this version, and nobody is changing it."""
@@ -207,10 +213,15 @@ class Transfers:
             del self.starving[key]
         self.check(keys)
 
+    def check_refused(self) -> None:
+        """Copies that were refused have waited long enough, some of them."""
+        if self.refusals:
+            self.check(self.refusals.due())
+
     @property
     def idle(self) -> bool:
         """Whether nothing is being copied and nothing waits for it."""
-        return not (self._queue or self.copying or self._leftovers)
+        return not (self._queue or self.copying or self._leftovers or self.refusals)
 
     def send_removals(self) -> None:
         """Send what `remove` has gathered, as one command for each member."""
@@ -258,7 +269,10 @@ class Transfers:
         """From where to where the key wants a copy; None where it wants none, or cannot have it."""
         core = self._core
         entry = core.catalog.entries.get(key)
-        if entry is None or entry.kind is not Kind.VALUE or key in self.copying:
+        if entry is None or entry.kind is not Kind.VALUE:
+            self.refusals.forget(key)
+            return None
+        if key in self.copying or self.refusals.is_resting(key):
             return None  # a copy checks its keys again at its end
         if key in core.busy:
             core.recheck.add(key)
@@ -274,10 +288,15 @@ class Transfers:
         options = entry.options(placement.ready[(staying or holders)[0]].tier)
         if not placement.enough(options, staying):
             avoid = (*holders, *core.uncertain.get(key, ()))
-            targets = placement.choose(options, entry.nbytes, staying, avoid)
+            refused = self.refusals.bad_targets(key)
+            targets = placement.choose(options, entry.nbytes, staying, (*avoid, *refused))
+            if not targets and refused:
+                refused.clear()
+                targets = placement.choose(options, entry.nbytes, staying, avoid)
             if targets:
-                return holders[0], targets[0]
+                return self.refusals.source(key, holders), targets[0]
             self.starving[key] = None
+        self.refusals.forget(key)
         if key in core.undecided:
             core.decide(key)
         self._trim(key, staying, holders)

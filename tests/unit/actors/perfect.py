@@ -56,6 +56,8 @@ class PerfectCluster:
         self.tiers: dict[str, TierCore] = {}
         self.values: dict[str, dict[str, Any]] = {}
         self.down: set[str] = set()
+        self.unreachable: set[str] = set()
+        """Members that answer the coordinator, and nobody who wants to copy from them."""
         self.replies: dict[RequestId, Reply] = {}
         self.sent: list[Command] = []
         self.sequence = 0
@@ -150,6 +152,8 @@ class PerfectCluster:
                     slots: list[Slot | Outcome] = [
                         self.tiers[source].slots.get(key, Outcome.MISSING) for key in action.command.keys
                     ]
+                    if source in self.unreachable:
+                        slots = [Outcome.UNAVAILABLE] * len(slots)
                     queue.extend(tier.handle(Fetched(action.ticket, tuple(slots))))
                 case Respond():
                     more += self.core.handle(action.answer)
