@@ -11,6 +11,7 @@ import ray
 from ray.exceptions import (
     ActorDiedError,
     ActorUnavailableError,
+    ActorUnschedulableError,
     GetTimeoutError,
     ObjectLostError,
     OwnerDiedError,
@@ -20,7 +21,14 @@ from ray.exceptions import (
 
 from ..errors import DeadlineExceeded, MemoriesError
 
-GONE = (RayActorError, ActorDiedError, ActorUnavailableError, ObjectLostError, OwnerDiedError)
+GONE = (
+    RayActorError,
+    ActorDiedError,
+    ActorUnavailableError,
+    ActorUnschedulableError,
+    ObjectLostError,
+    OwnerDiedError,
+)
 """The other side, or the node of the bytes, is not there (any more)."""
 
 FIRST_BACKOFF_S = 0.02
