@@ -20,6 +20,7 @@ os.environ.setdefault("RAY_health_check_initial_delay_ms", "0")
 
 import pytest
 import ray
+from ray._private.internal_api import node_stats
 from ray._private.worker import global_worker
 from ray.cluster_utils import Cluster as RayCluster
 from ray.util import list_named_actors
@@ -85,3 +86,10 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
     while not condition():
         assert time.monotonic() < ends_s, f"not so within {timeout_s} s"
         time.sleep(0.05)
+
+
+def object_store_bytes() -> int:
+    """What the object stores of all nodes hold."""
+    nodes = [node for node in ray.nodes() if node["Alive"]]
+    stats = [node_stats(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in nodes]
+    return sum(int(of_node.store_stats.object_store_bytes_used) for of_node in stats)
