@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray._private.state import state as gcs_state
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError
+from ray.exceptions import ActorUnavailableError, RayError
 
 from .config import ClusterConfig
 from .core.attendance import Attendance
@@ -27,6 +28,8 @@ ROUND_S = 0.5
 ROUND_WAITS_S = 0.5
 """So long a round waits for answers; who is slower is heard in a later round."""
 GREETING_TIMEOUT_S = 5.0
+START_AGAIN_S = 5.0
+"""The pause before an actor is started that could not start, or was ended by somebody."""
 CLOSE_TIMEOUT_S = 30.0
 DETAILED_ROUNDS = 10
 """So seldom machines are asked how they are while nobody looks: who does look then sees that at once."""
@@ -42,6 +45,7 @@ class NodeWatch:
         self._handles: dict[str, Any] = {}
         self._attendance = Attendance()
         self._greetings: dict[str, asyncio.Task[None]] = {}
+        self._start_again_s: dict[str, float] = {}
         self._wake = asyncio.Event()
         self._alive: set[str] = set()
         self.hosts = Hosts()
@@ -72,7 +76,7 @@ class NodeWatch:
 
     def carriers(self) -> tuple[str, ...]:
         """The nodes that are alive and carry our actors."""
-        return tuple(sorted({watched.node for watched in self._watched.values()}))
+        return tuple(sorted({seat.node for seat in self._attendance.seats.values()}))
 
     def suspect(self, member: MemberId) -> None:
         """A call to the member failed: look at it at once."""
@@ -90,6 +94,10 @@ class NodeWatch:
         """Whether this life of the member is over, or has been silent for too long."""
         return self._attendance.is_lost(info, self._alive)
 
+    def is_up(self, node: str) -> bool:
+        """Whether the node was alive in the last round."""
+        return node in self._alive
+
     async def ensure_and_greet(self, wait_s: float = ROUND_WAITS_S) -> tuple[MemberInfo, ...]:
         """Start what is missing, forget what is on dead nodes, and ask everyone who they are."""
         known = await asyncio.to_thread(ray.nodes)
@@ -99,15 +107,17 @@ class NodeWatch:
         for slot, seat in list(self._attendance.seats.items()):
             if seat.node not in nodes:
                 self._attendance.remove(slot)
-                del self._handles[slot]
+                self._handles.pop(slot, None)
+                self._start_again_s.pop(slot, None)
         for node_id, node in nodes.items():
             for tier, index in tiers_of_node(node, self._config):
                 slot = f"{node_id}/{tier}{index}"
-                if slot not in self._handles:
-                    self._handles[slot] = start_tier_actor(
-                        self._cluster, self._namespace, self._config, node_id, tier, index
+                if slot not in self._handles and time.monotonic() >= self._start_again_s.get(slot, 0.0):
+                    self._handles[slot] = await asyncio.to_thread(
+                        start_tier_actor, self._cluster, self._namespace, self._config, node_id, tier, index
                     )
-                    self._attendance.expect(slot, node_id, tier)
+                    if slot not in self._attendance.seats:
+                        self._attendance.expect(slot, node_id, tier)
         detailed = self._rounds % DETAILED_ROUNDS == 0 or self.is_watched()
         self._rounds += 1
         for slot, handle in self._handles.items():
@@ -123,20 +133,21 @@ class NodeWatch:
                 info, report = await self._hello(slot, handle, detailed)
         except TimeoutError:
             self._attendance.missed(slot)
-        except RayActorError as error:
-            seat = self._attendance.seats.get(slot)
-            if seat is not None and not seat.dead:
-                log.warning("tier actor %s does not answer: %s", slot, type(error).__name__)
-            self._attendance.died(slot)
-        except RayError:
-            log.exception("tier actor %s cannot start", slot)
-            self._attendance.died(slot)
+        except RayError as error:
+            self._ended(slot, error)
         else:
             self._attendance.answered(slot, info)
             if slot in self._attendance.seats:
                 self.hosts.greeted(self._attendance.seats[slot].node, info, report)
         finally:
             del self._greetings[slot]
+
+    def _ended(self, slot: str, error: RayError) -> None:
+        """Ray will not start this actor again: we do, where its node is still there."""
+        self._attendance.died(slot)
+        if self._handles.pop(slot, None) is not None and slot in self._attendance.seats:
+            log.warning("tier actor %s has ended for good: %s: %s", slot, type(error).__name__, error)
+            self._start_again_s[slot] = time.monotonic() + START_AGAIN_S
 
     async def _hello(self, slot: str, handle: Any, detailed: bool) -> tuple[MemberInfo, HostReport | None]:
         """Ask until there is an answer: a broken connection is no proof that somebody is dead."""

@@ -101,3 +101,16 @@ def test_a_killed_node_loses_nothing_that_has_two_copies(
     wait_until(lambda: all(copies_of(memory, key) == 2 for key in values), 45)
     memory.store("after", 1, replicas=2)
     assert memory.retrieve("after") == 1
+
+
+def test_a_tier_actor_that_somebody_ended_for_good_is_started_again(
+    memory: MemoryManager, cluster: Cluster
+) -> None:
+    memory.store("durable", 1, durable=True)
+    own_node = ray.get_runtime_context().get_node_id()
+    names = [f"{cluster.name}/tier/{own_node}/{tier}0" for tier in ("warm", "cold")]
+    for name in names:
+        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
+    assert memory.retrieve("durable") == 1
+    memory.store("warm again", 2, tier="warm")
+    assert memory.retrieve("warm again") == 2

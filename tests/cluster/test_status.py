@@ -47,7 +47,7 @@ def test_machines_say_what_they_use(cluster: Cluster) -> None:
     with cluster.memory() as memory:
         memory.store("array", np.zeros(100 * MB, np.uint8), tier="warm")
         wait_until(lambda: cluster.status().nodes[0].object_store_used_bytes >= 100 * MB, 30)
-        (node,) = cluster.status().nodes
+        node = cluster.status().nodes[0]  # others may have died before: they are shown too
         assert node.head
         assert node.online
         assert node.heartbeat_age_s < 5
