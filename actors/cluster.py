@@ -16,7 +16,7 @@ from .config import ClusterConfig
 from .core.model import CoreConfig
 from .launch import start_coordinator, start_memoria_actor
 from .names import NAMESPACE, check_cluster_name, coordinator_name, memoria_actor_name
-from .session import RaySession
+from .session import RaySession, check_not_forked
 from .status import Snapshot
 
 if TYPE_CHECKING:
@@ -131,13 +131,37 @@ class Cluster:
         return snapshot
 
     def drain(self, node: str, *, timeout_s: float = 600.0) -> None:
-        """Move everything off a node, which takes no new data from now on. Returns when it is empty."""
+        """Move everything off a node (its id, or its name), which takes no new data from now on.
+
+        Returns when no value is there any more. The node can then be ended, and its disk is not waited for.
+        Raises `InvalidValue` for a node that is not there, and `DeadlineExceeded`; the drain goes on then.
+        A node that Ray itself drains, because the autoscaler takes it away, is emptied without being asked.
+        """
+        self._order_drain(node, timeout_s, undo=False)
+
+    def undrain(self, node: str, *, timeout_s: float = 60.0) -> None:
+        """Let a node that was drained take data again."""
+        self._order_drain(node, timeout_s, undo=True)
+
+    def _order_drain(self, node: str, timeout_s: float, *, undo: bool) -> None:
         self._check_open()
         deadline = Deadline.after(timeout_s, f"draining node {node}")
+        nodes = self.status(timeout_s=deadline.remaining_s()).nodes
+        found = next((n.node for n in nodes if n.online and node in (n.node, n.name)), None)
+        if found is None:
+            raise InvalidValue(
+                f"{node!r} is not a node of this cluster; there are "
+                f"{', '.join(f'{n.name} ({n.node})' for n in nodes if n.online)}"
+            )
         persist(
-            lambda attempt_s: get(self._coordinator().drain.remote(node), attempt_s), deadline, lambda: None
+            lambda attempt_s: get(self._coordinator().drain.remote(found, undo), attempt_s),
+            deadline,
+            lambda: None,
         )
-        while any(t.keys for t in self.status().tiers if t.node == node):
+        while not undo:
+            tiers = self.status(timeout_s=deadline.remaining_s()).tiers
+            if not any(tier.used_bytes for tier in tiers if tier.node == found):
+                return
             time.sleep(min(0.1, deadline.remaining_s()))
 
     def shutdown(self, *, delete: bool = False, timeout_s: float = 60.0) -> None:
@@ -185,6 +209,7 @@ class Cluster:
     def _check_open(self) -> None:
         if self._closed:
             raise Closed(f"this connection to cluster {self.name!r} is closed; connect() again")
+        check_not_forked()
 
 
 def find_coordinator(name: str, namespace: str) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import threading
 import uuid
 from typing import Any
@@ -18,6 +17,7 @@ from .core import events as ev
 from .core.model import MemberId, MemberInfo, RequestId
 from .core.read_plan import Asking
 from .names import coordinator_name
+from .session import check_not_forked
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -33,7 +33,6 @@ class Connection:
         self.node = ray.get_runtime_context().get_node_id()
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count(1)
-        self._pid = os.getpid()
         self._closed = False
         self._lock = threading.Lock()
         self._coordinator: Any = None
@@ -100,11 +99,7 @@ class Connection:
         """Raise `Closed` after `close` and in a forked child."""
         if self._closed:
             raise Closed("this memory is closed")
-        if os.getpid() != self._pid:
-            raise Closed(
-                "this memory belongs to the parent process: Ray does not work across fork; "
-                "connect again in the child, or start it with the 'spawn' method"
-            )
+        check_not_forked()
 
     def forget_tier_actor(self, member: MemberId) -> None:
         """A call to this member failed: look it up again."""

@@ -30,6 +30,7 @@ from .core import events as ev
 from .core.coordinator import CoordinatorCore
 from .core.membership import Phase
 from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
+from .drains import Drains
 from .heartbeat import Heartbeat
 from .migration import Migration
 from .migrator import Migrator
@@ -62,6 +63,7 @@ class Coordinator:
             config=core,
         )
         self._log = ViewLog(cluster)
+        self._drains = Drains(cluster)
         self._waiting: dict[RequestId, asyncio.Future[cmd.Reply]] = {}
         self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()
         self._activity = Activity()
@@ -157,9 +159,10 @@ class Coordinator:
         await self._observer.look()
         return replace(self._snapshots.take(), migration=self._migration.status())
 
-    async def drain(self, node: str) -> None:
-        """Begin to move everything off a node."""
-        await self.tell(ev.DrainNode(node))
+    async def drain(self, node: str, undo: bool = False) -> None:
+        """Begin to move everything off a node, or let it take data again."""
+        await asyncio.to_thread(self._drains.remove if undo else self._drains.add, node)
+        await self.tell(ev.DrainNode(node, undo))
 
     async def replay(self, what: str, *arguments: Any) -> Any:
         """A request about replay buffers (see `ReplayDirectory`)."""
@@ -176,6 +179,7 @@ class Coordinator:
         await self._nodes.stop_all(delete)
         if delete:
             await asyncio.to_thread(self._log.erase)
+            await asyncio.to_thread(self._drains.erase)
 
     async def ping(self) -> int:
         """One round trip."""
@@ -186,7 +190,10 @@ class Coordinator:
     async def _start(self) -> None:
         view = await asyncio.to_thread(self._log.newest)
         members = await self._nodes.ensure_and_greet(GREETING_TIMEOUT_S)
+        draining = await asyncio.to_thread(self._drains.nodes)
         self._feed(ev.Start(view, members))
+        for node in draining:
+            self._feed(ev.DrainNode(node))
         await self._replay.begin()
         self._spawn(self._tick_forever())
         self._spawn(self._watch_forever())
@@ -221,10 +228,10 @@ class Coordinator:
             return
         try:
             self._feed(wire.load(await handle.execute.remote(wire.dump(command))))
-        except ray.exceptions.RayActorError:
-            self._nodes.suspect(member)
         except ray.exceptions.RayTaskError as error:
             log.error("member %s failed at %s: %s", member, type(command).__name__, error)
+        except ray.exceptions.RayError:
+            self._nodes.suspect(member)
 
     async def _order(self, command: cmd.ResetMember | cmd.Quarantine) -> None:
         handle = self._nodes.handle(command.member)
@@ -276,6 +283,7 @@ class Coordinator:
         while True:
             with self.heartbeats["nodes"].beat():
                 greeted = await self._nodes.ensure_and_greet()
+                await self._follow_drains()
                 live = self._core.membership.live
                 for info in list(live.values()):
                     if self._nodes.is_lost(info):
@@ -285,6 +293,15 @@ class Coordinator:
                     if present is None or present.incarnation != info.incarnation:
                         self._feed(ev.MemberJoined(info))
             await self._nodes.wait()
+
+    async def _follow_drains(self) -> None:
+        draining = await asyncio.to_thread(self._drains.nodes)
+        known = self._core.placement.draining
+        for node in draining - known:
+            self._feed(ev.DrainNode(node))
+        for node in known - draining:
+            if self._nodes.is_up(node):  # of one that has gone it is to be remembered that it was empty
+                self._feed(ev.DrainNode(node, undo=True))
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)

@@ -12,12 +12,33 @@ import psutil
 import ray
 from ray._private import services
 
-from ..errors import InvalidValue, NotRunning, Unavailable
+from ..errors import Closed, InvalidValue, NotRunning, Unavailable
 
 log = logging.getLogger(__name__)
 
 CLIENT_PREFIX = "ray://"
 PROBE_TIMEOUT_S = 3.0
+
+
+_forked_with_ray = False
+
+
+def _note_fork() -> None:
+    global _forked_with_ray
+    _forked_with_ray = ray.is_initialized()
+
+
+os.register_at_fork(after_in_child=_note_fork)
+
+
+def check_not_forked() -> None:
+    """Raise `Closed` in a child that was forked from a process with Ray: there every call would hang."""
+    if _forked_with_ray and ray.is_initialized():
+        raise Closed(
+            "this process was forked from one that uses Ray, and Ray does not work across fork: start it "
+            "with the 'spawn' method, as multiprocessing.get_context('spawn') or torch's "
+            "DataLoader(multiprocessing_context='spawn') do, and connect in it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +58,14 @@ class RaySession:
         started, and `Unavailable` where this machine is not a node of that cluster (Ray would end the
         process after 10 s).
         """
+        check_not_forked()
         if ray.is_initialized():
             return cls._initialised(address)
-        wanted = address or os.environ.get("RAY_ADDRESS") or _running_here()
+        wanted = address or os.environ.get("RAY_ADDRESS") or running_here()
         if start and (wanted is None or wanted == "local"):
             return cls.start()
         if wanted in (None, "auto", "local"):
-            wanted = _address_of_environment() or _running_here()
+            wanted = _address_of_environment() or running_here()
         if wanted is None:
             raise NotRunning(
                 "no Ray runs on this machine; start it with `ray start --head`, or connect() alone, "
@@ -73,6 +95,7 @@ class RaySession:
     @classmethod
     def private(cls) -> RaySession:
         """For memory that belongs to this process: the Ray that it has already, or a new one of our own."""
+        check_not_forked()
         return cls._initialised(None) if ray.is_initialized() else cls.start()
 
     @classmethod
@@ -91,7 +114,7 @@ class RaySession:
             ray.shutdown()
 
 
-def _running_here() -> str | None:
+def running_here() -> str | None:
     """The address of the Ray that was last started on this machine, if it still answers."""
     address: str | None = services.find_bootstrap_address(None)
     return address if address and answers(address) else None

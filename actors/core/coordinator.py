@@ -381,8 +381,9 @@ class CoordinatorCore:
         self._unheard.pop(member, None)
         heard = self.placement.ready.pop(member, None) is not None
         self.placement.reserved_bytes.pop(member, None)
-        held = self.catalog.remove_member(member)
         waiting = self.outbox.remove_member(member)
+        emptied = info.durable and heard and not waiting and self._is_emptied(info)
+        held = self.catalog.remove_member(member)
         if info.durable:
             if heard or self.dark.get(member) is not None:
                 held.update(self.dark.get(member) or {})
@@ -395,6 +396,8 @@ class CoordinatorCore:
                 self.dark[member] = held
             else:
                 self.dark[member] = None
+        if emptied:
+            self.membership.give_up(member)  # its node was taken away on purpose: nobody waits for the disk
         if member in self.membership.gone:
             self.dark.pop(member, None)
         for key, registers in list(self.undecided.items()):
@@ -407,6 +410,15 @@ class CoordinatorCore:
             self.check_lost(held)
             self.transfers.check(held)
         self.emit(out.Announce("left", member))
+
+    def _is_emptied(self, info: MemberInfo) -> bool:
+        """Whether a disk that leaves was drained, and no other needs what is written down on it."""
+        return (
+            info.node in self.placement.draining
+            and not self.catalog.used_bytes[info.member]
+            and not self.dark
+            and not any(info.member in members for members in self.uncertain.values())
+        )
 
     def _receive(self, answer: Answer) -> None:
         if isinstance(answer, ev.Done) and answer.refusal is not None:
@@ -428,6 +440,8 @@ class CoordinatorCore:
             self.catalog.add_member(member)
             self.placement.ready[member] = info
             self.rebuild.merge_later(member, answer.incarnation, answer.inventory)
+            if info.node in self.placement.draining:
+                self._empty(info.node)
             self._new_room()
         else:
             self.rebuild.merge_at_start(member, answer.incarnation, answer.inventory)
@@ -440,6 +454,8 @@ class CoordinatorCore:
             return
         self.membership.phase = Phase.SERVING
         self.rebuild.finish_start()
+        for node in self.placement.draining:
+            self._empty(node)
         self.emit(out.Announce("serving"))
         parked, self._parked = self._parked, {}
         for request in parked.values():
@@ -452,11 +468,16 @@ class CoordinatorCore:
     def _drain(self, event: ev.DrainNode) -> None:
         if event.undo:
             self.placement.draining.discard(event.node)
+            self._new_room()
         else:
             self.placement.draining.add(event.node)
-            for member, info in self.placement.ready.items():
-                if info.node == event.node:
-                    self.transfers.check(self.catalog.keys_at[member])
+            self._empty(event.node)
+
+    def _empty(self, node: str) -> None:
+        """Look soon at everything that lies on a node that is being drained."""
+        for member, info in self.placement.ready.items():
+            if info.node == node:
+                self.transfers.check(self.catalog.keys_at[member])
 
     def _corrupt(self, event: ev.CopyCorrupt) -> None:
         info = self.placement.ready.get(event.member)

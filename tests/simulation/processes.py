@@ -12,6 +12,7 @@ from memories.actors.core.commands import (
     Command,
     PersistView,
     PutMany,
+    Quarantine,
     Reply,
     ResetMember,
     Stop,
@@ -288,6 +289,10 @@ class CoordinatorProcess(Process):
                     life = world.life(member, incarnation)
                     if life is not None:
                         network.send(self.node, life, life.reset, command)
+                case Quarantine(member, incarnation):
+                    life = world.life(member, incarnation)
+                    if life is not None and not life.stalled:
+                        network.after(0.001, world.set_aside, life)
                 case Stop():
                     self.die()
                     return

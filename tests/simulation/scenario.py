@@ -154,9 +154,9 @@ class Scenario:
                 self._light_fuse,
                 self._rot,
                 self._drain,
-                self._give_up,
+                self._take_node_away,
             ],
-            [4, 1, 2, 2, 2, 2, 4, 1, 0.5, 0.3],
+            [4, 1, 2, 2, 2, 2, 4, 1, 0.5, 1],
         )[0]
         act()
 
@@ -261,8 +261,28 @@ class Scenario:
         if coordinator is not None and coordinator.alive and not coordinator.stalled:
             coordinator.on(DrainNode(node, undo=True))
 
-    def _give_up(self) -> None:
-        """An operator declares a disk gone: only what is down, and only what is elsewhere as well."""
+    def _take_node_away(self) -> None:
+        """The autoscaler drains a node, ends it, and has another one in its place later: with its disk."""
+        world = self.world
+        coordinator = world.coordinator
+        node = self.random.choice(world.nodes[1:])
+        if coordinator is None or not coordinator.alive or coordinator.stalled or node in world.down:
+            return
+        world.network.log(f"{node} is to be taken away")
+        coordinator.on(DrainNode(node))
+        world.network.after(self.random.uniform(1.0, 4.0), self._end_node, node)
+
+    def _end_node(self, node: str) -> None:
+        world = self.world
+        lives = [life for life in world.lives() if life.node == node]
+        if node in world.down or not world.may_die(lives):
+            return self._undo_drain(node)
+        world.network.log(f"{node} is taken away")
+        world.down.add(node)
+        for life in lives:
+            life.die()
+        world.network.after(self.random.choice([3.0, 8.0]), self._node_returns, node)
+        return world.network.after(3.0, self._undo_drain, node)
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -273,7 +293,13 @@ class Scenario:
         for _ in range(80):
             world.network.run(1.0)
             coordinator = world.coordinator
-            if not self.open and coordinator is not None and coordinator.serving and coordinator.core.at_rest:
+            if coordinator is None or not coordinator.serving or self.open:
+                continue
+            for node in list(coordinator.core.placement.draining):
+                coordinator.on(DrainNode(node, undo=True))
+            ready = coordinator.core.placement.ready
+            everybody = all(life.core.info.member in ready for life in world.lives())
+            if everybody and coordinator.core.at_rest:
                 break
         if self.open:
             raise Violation(f"{self.open} requests are still without an answer")

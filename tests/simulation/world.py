@@ -48,6 +48,8 @@ class World:
         """The newest life of each member."""
         self.old_lives: dict[tuple[str, int], TierProcess] = {}
         self.disks: dict[str, Disk] = {}
+        self.renamed: dict[str, str] = {}
+        """What the disks of members are called whose first ones were given up."""
         self.clients: dict[str, ClientProcess] = {}
         self.coordinator: CoordinatorProcess | None = None
         self.old_coordinators: list[CoordinatorProcess] = []
@@ -137,8 +139,19 @@ class World:
         self.old_lives[(life.member, life.incarnation)] = life
         return self._incarnations
 
+    def set_aside(self, life: TierProcess) -> None:
+        """A disk that was given up is put aside; its node takes a new one, under a new name."""
+        if life.alive and self.members.get(life.member) is life:
+            self.network.log(f"{life.name} is put aside")
+            life.alive = False
+            del self.members[life.member]
+            del self.disks[life.member]
+            self.renamed[life.member.rstrip("'")] = f"{life.member}'"
+            self.start_tier(life.member)
+
     def start_tier(self, member: str) -> None:
-        node, tier = member.split("/")
+        member = self.renamed.get(member.rstrip("'"), member)
+        node, tier = member.rstrip("'").split("/")
         if node in self.down or (member in self.members and self.members[member].alive):
             return
         durable = tier == "cold"
