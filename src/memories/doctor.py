@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import platform
 import shutil
 import sys
@@ -140,6 +141,28 @@ def _disk() -> Finding:
     return Finding("disk", "ok", fact)
 
 
+def _memory_monitor() -> Finding:
+    from .actors.memory_kills import memory_kills
+    from .actors.session import running_here
+
+    name = "memory monitor"
+    address = os.environ.get("RAY_ADDRESS") or running_here()
+    if address is None:
+        return Finding(name, "ok", "no Ray runs on this machine")
+    kills = memory_kills(address)
+    if not kills:
+        return Finding(name, "ok", f"Ray at {address} has killed nothing for want of memory")
+    ours = sorted({kill.actor for kill in kills if kill.actor})
+    fact = f"Ray at {address} has killed {len(kills)} processes for want of memory"
+    if ours:
+        fact += f", of ours: {', '.join(ours)}"
+    advice = (
+        "they start again, and copies are made anew, but values with one copy in memory are lost: give the "
+        "tiers smaller budgets, or the nodes more memory"
+    )
+    return Finding(name, "warning", fact, advice)
+
+
 def _extras() -> Finding:
     missing = [extra for extra, module in EXTRAS.items() if not _importable(module)]
     present = [extra for extra in EXTRAS if extra not in missing]
@@ -167,5 +190,6 @@ CHECKS: tuple[Callable[[], Finding], ...] = (
     _shared_memory,
     _object_store,
     _disk,
+    _memory_monitor,
     _extras,
 )
