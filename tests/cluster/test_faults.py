@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -114,3 +116,28 @@ def test_a_tier_actor_that_somebody_ended_for_good_is_started_again(
     assert memory.retrieve("durable") == 1
     memory.store("warm again", 2, tier="warm")
     assert memory.retrieve("warm again") == 2
+
+
+def test_a_writer_that_is_killed_in_the_middle_of_a_store_blocks_nobody(
+    memory: MemoryManager, cluster: Cluster
+) -> None:
+    code = f"""
+import numpy as np, memories
+memory = memories.connect("auto", name={cluster.name!r}).memory()
+for number in range(10**6):
+    memory.store("contested", np.full(500_000, number), tier=["warm", "cold"][number % 2])
+    print(number, flush=True)
+"""
+    environment = os.environ | {"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+    for killed_after in (1, 2, 4):
+        command = [sys.executable, "-c", code]
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(killed_after):
+                last = int(writer.stdout.readline())
+            writer.kill()
+        value = memory.retrieve("contested")
+        assert value[0] >= last
+        assert (value == value[0]).all()
+        memory.store("contested", "ours", timeout_s=45)
+        assert memory.retrieve("contested") == "ours"
