@@ -158,6 +158,8 @@ class Migrator:
             entry = self._catalog.entries.get(key)
             if where.outcome is not Outcome.OK or entry is None or entry.kind is not Kind.VALUE:
                 continue
+            if where.version != entry.version:
+                continue  # stores are looked at first: it was an earlier value that was read
             policy = self._residents.policies.get(where.members[0][0])
             if policy is not None:
                 policy.on_access(key, now_s)

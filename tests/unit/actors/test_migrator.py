@@ -112,6 +112,17 @@ def test_what_is_read_in_cold_rises_to_warm() -> None:
     assert world.plans() == {"deep": ("warm", "promotion")}
 
 
+def test_reads_of_an_earlier_value_do_not_let_the_new_one_rise() -> None:
+    """They are looked at after the store, though they came before it."""
+    world = World()
+    world.store("deep", "cold")
+    earlier = Located(Outcome.OK, Version(0, 9), 100, (("n/cold", 1),))
+    for _ in range(2):
+        world.migrator.note_reads(("deep",), (earlier,), "reader", "n")
+    world.digest()
+    assert world.plans() == {}
+
+
 @pytest.mark.parametrize(("tier", "below", "hours"), [("hot", "warm", 24), ("warm", "cold", 72)])
 def test_age_sinks_one_tier(tier: str, below: str, hours: float) -> None:
     world = World()
