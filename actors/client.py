@@ -131,11 +131,12 @@ class MemoryClient:
     def _read(self, keys: Sequence[str], part: Part | None, deadline: Deadline, copy: bool) -> dict[str, Any]:
         """The values of keys, whatever happens to copies and members meanwhile."""
         plan = ReadPlan(keys)
-        pause_s = RETRY_S
+        pause_s, tries = RETRY_S, 0
         values: dict[str, Any] = {}
         while True:
             wanted = plan.wanted()
-            visits = plan.located(wanted, self.locate_many(wanted, timeout_s=deadline.remaining_s()))
+            located = self.locate_many(wanted, touch=not tries, timeout_s=deadline.remaining_s())
+            visits = plan.located(wanted, located)
             if part is None:
                 found, failures = self._reader.visit(visits, deadline, copy)
                 values.update(found)
@@ -158,6 +159,7 @@ class MemoryClient:
                 )
             time.sleep(min(pause_s, left_s))
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
+            tries += 1  # asking again for the same read is not another use of the key
         if len(values) < len(set(keys)):
             missing = next(key for key in keys if key not in values)
             raise error_of(plan.outcome(missing), missing, "")
