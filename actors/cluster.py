@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import ray
 from ray.util import list_named_actors
 
-from ..errors import Closed, DeadlineExceeded, InvalidValue, NotRunning, VersionMismatch
+from ..errors import Closed, DeadlineExceeded, InvalidValue, NotRunning, Unavailable, VersionMismatch
 from .calls import Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from .replay import Replay
 
 READY_TIMEOUT_S = 60.0
+NOT_INSTALLED = "No module named 'mem"
+"""What Python says on a worker that lacks `memories` or `memoria`."""
 GPU_FRACTION = 0.1
 """Share of a GPU that a network asks Ray for."""
 
@@ -287,6 +289,14 @@ def open_cluster(
         raise DeadlineExceeded(
             f"cluster {name!r} was not ready within {timeout_s:g} s; `memories doctor` looks for the reason"
         ) from error
+    except (ray.exceptions.RayActorError, Unavailable) as error:
+        session.end()
+        if NOT_INSTALLED in str(error):
+            raise VersionMismatch(
+                "workers of this Ray cluster cannot import Memories: install the version that this process "
+                f"has, {__version__}, on every node, or name it in ray.init(runtime_env=...) before connect()"
+            ) from error
+        raise
     except BaseException:
         session.end()
         raise

@@ -20,7 +20,7 @@ from typing import Any
 import ray
 
 from .. import __version__
-from ..errors import DeadlineExceeded
+from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
 from . import wire
 from .activity import Activity, Announcement
@@ -144,6 +144,9 @@ class Coordinator:
         while True:
             serving = self._core.phase is Phase.SERVING
             missing = self._nodes.missing(self._core.placement)
+            failure = self._nodes.why_nobody()
+            if failure is not None:
+                raise Unavailable(f"no tier of cluster {self.cluster!r} could be started: {failure}")
             if serving and not missing:
                 return __version__
             if time.monotonic() > ends_s:

@@ -46,6 +46,7 @@ class NodeWatch:
         self._attendance = Attendance()
         self._greetings: dict[str, asyncio.Task[None]] = {}
         self._start_again_s: dict[str, float] = {}
+        self._reasons: dict[str, str] = {}
         self._wake = asyncio.Event()
         self._alive: set[str] = set()
         self.hosts = Hosts()
@@ -73,6 +74,13 @@ class NodeWatch:
             for slot, seat in seats.items()
             if not seat.dead and (seat.info is None or seat.info.member not in placement.ready)
         ]
+
+    def why_nobody(self) -> str | None:
+        """Where no tier actor at all could be started: why the first could not. None where one is there."""
+        seats = self._attendance.seats
+        if not seats or not all(seat.dead for seat in seats.values()):
+            return None
+        return next((reason for slot, reason in self._reasons.items() if slot in seats), None)
 
     def carriers(self) -> tuple[str, ...]:
         """The nodes that are alive and carry our actors."""
@@ -145,6 +153,7 @@ class NodeWatch:
     def _ended(self, slot: str, error: RayError) -> None:
         """Ray will not start this actor again: we do, where its node is still there."""
         self._attendance.died(slot)
+        self._reasons[slot] = str(error)
         if self._handles.pop(slot, None) is not None and slot in self._attendance.seats:
             log.warning("tier actor %s has ended for good: %s: %s", slot, type(error).__name__, error)
             self._start_again_s[slot] = time.monotonic() + START_AGAIN_S
