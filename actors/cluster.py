@@ -10,7 +10,7 @@ import ray
 from ray.util import list_named_actors
 
 from ..errors import Closed, DeadlineExceeded, InvalidValue, NotRunning, Unavailable, VersionMismatch
-from .calls import Deadline, get, persist
+from .calls import GONE, Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
 from .core.model import CoreConfig
@@ -169,13 +169,19 @@ class Cluster:
     def shutdown(self, *, delete: bool = False, timeout_s: float = 60.0) -> None:
         """End the cluster for everybody. `delete=True` removes its durable data as well."""
         self._check_open()
-        try:
-            for actor in self._memoria_actors():
-                ray.kill(actor, no_restart=True)
-            get(self._coordinator().stop.remote(delete), timeout_s)
-            ray.kill(self._coordinator(), no_restart=True)
-        except ray.exceptions.RayActorError:
-            pass  # it was faster than its answer
+        deadline = Deadline.after(timeout_s, f"ending cluster {self.name!r}")
+        for actor in self._memoria_actors():
+            ray.kill(actor, no_restart=True)
+        while True:
+            coordinator = self._coordinator()
+            try:
+                get(coordinator.stop.remote(delete), deadline.remaining_s())
+                break
+            except ray.exceptions.GetTimeoutError:
+                deadline.remaining_s()
+            except GONE:  # it died; the next one finds the tiers, and ends them
+                time.sleep(min(0.1, deadline.remaining_s()))
+        ray.kill(coordinator, no_restart=True)
         self.close()
 
     def close(self) -> None:

@@ -13,12 +13,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as RayCluster
 
-from memories.actors.cluster import Cluster
+from memories.actors.cluster import Cluster, connect
+from memories.actors.config import ClusterConfig
 from memories.actors.memory_manager import MemoryManager
 from memories.actors.names import NAMESPACE
 from memories.errors import ValueLost
 
-from .conftest import MB, wait_until
+from .conftest import MB, actors_of, wait_until
 
 
 @pytest.fixture
@@ -141,3 +142,10 @@ for number in range(10**6):
         assert (value == value[0]).all()
         memory.store("contested", "ours", timeout_s=45)
         assert memory.retrieve("contested") == "ours"
+
+
+def test_a_cluster_whose_coordinator_dies_meanwhile_is_ended_all_the_same(ray_cluster: RayCluster) -> None:
+    cluster = connect(name="short-lived", config=ClusterConfig(hot_bytes=MB, warm_bytes=MB, temporary=True))
+    os.kill(pid_of("short-lived/coordinator"), signal.SIGKILL)
+    cluster.shutdown(delete=True)
+    wait_until(lambda: actors_of("short-lived") == [], 30)
