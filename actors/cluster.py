@@ -161,10 +161,17 @@ class Cluster:
             lambda: None,
         )
         while not undo:
-            tiers = self.status(timeout_s=deadline.remaining_s()).tiers
-            if not any(tier.used_bytes for tier in tiers if tier.node == found):
+            tiers = [t for t in self.status(timeout_s=10.0).tiers if t.node == found and t.used_bytes]
+            if not tiers:
                 return
-            time.sleep(min(0.1, deadline.remaining_s()))
+            if time.monotonic() >= deadline.ends_s:
+                count = sum(tier.keys for tier in tiers)
+                raise DeadlineExceeded(
+                    f"node {node} was not emptied within {timeout_s:g} s: {count} value"
+                    f"{' is' if count == 1 else 's are'} still there. What asks for more copies than the "
+                    "other nodes can hold stays until there is a node for it; the drain goes on"
+                )
+            time.sleep(0.1)
 
     def shutdown(self, *, delete: bool = False, timeout_s: float = 60.0) -> None:
         """End the cluster for everybody. `delete=True` removes its durable data as well."""

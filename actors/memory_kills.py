@@ -38,11 +38,8 @@ def memory_kills(gcs_address: str, namespace: str = NAMESPACE) -> list[MemoryKil
     accessor = GlobalStateAccessor(options)
     if not accessor.connect():
         raise Unavailable(f"the Ray cluster at {gcs_address} does not answer")
-    try:
-        workers = [_gcs.WorkerTableData.FromString(row) for row in accessor.get_worker_table()]
-        actors = [_gcs.ActorTableData.FromString(row) for row in accessor.get_actor_table(None, None)]
-    finally:
-        accessor.disconnect()
+    workers = [_gcs.WorkerTableData.FromString(row) for row in accessor.get_worker_table()]
+    actors = [_gcs.ActorTableData.FromString(row) for row in accessor.get_actor_table(None, None)]
     names = _names_of_workers(actors, namespace)
     kills = [
         MemoryKill(
