@@ -6,7 +6,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -101,13 +100,3 @@ def test_completion_prints_a_script_that_completes(shell: str) -> None:
 def test_the_bash_script_is_one_that_bash_takes() -> None:
     script = memories("completion", "bash").stdout
     assert subprocess.run(["bash", "-n"], input=script, text=True, timeout=20).returncode == 0
-
-
-def test_demo_shows_everything_and_leaves_nothing(tmp_path: Path) -> None:
-    done = memories(
-        "demo", "--seed", "3", HOME=str(tmp_path), MEMORIES_HOME=str(tmp_path / "data"), COLUMNS="200"
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    for shown in ("sank by themselves", "bit for bit", "best episode", "long-term"):
-        assert shown in done.stdout
-    assert not list((tmp_path / "data").rglob("*.*"))
