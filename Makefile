@@ -9,7 +9,7 @@ STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help setup system demo test test-fast soak check format bench dashboard clean
+.PHONY: help setup system demo test test-fast soak check format bench docs dashboard clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +51,9 @@ format: $(STAMP) ## rewrite the code in the house format
 
 bench: $(STAMP) ## all benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+docs: $(STAMP) ## the documentation as a site, in site/
+	$(BIN)/mkdocs build --strict
 
 dashboard: $(STAMP) ## the dashboard, on loopback
 	$(BIN)/memories dashboard
