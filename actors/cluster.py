@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Any, Self
 import ray
 from ray.util import list_named_actors
 
-from ..errors import Closed, DeadlineExceeded, InvalidValue, NotRunning, Unavailable, VersionMismatch
+from ..errors import Closed, DeadlineExceeded, InvalidValue, Unavailable, VersionMismatch
 from .calls import GONE, Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
 from .core.model import CoreConfig
 from .launch import start_coordinator, start_memoria_actor
-from .names import NAMESPACE, check_cluster_name, coordinator_name, memoria_actor_name
+from .names import NAMESPACE, check_cluster_name, memoria_actor_name
+from .running import find_coordinator
 from .session import RaySession, check_not_forked
 from .status import Snapshot
 
@@ -225,26 +226,6 @@ class Cluster:
         if self._closed:
             raise Closed(f"this connection to cluster {self.name!r} is closed; connect() again")
         check_not_forked()
-
-
-def find_coordinator(name: str, namespace: str) -> Any:
-    """The coordinator of a cluster that runs. Raises `NotRunning`, and names those that do run."""
-    try:
-        return ray.get_actor(coordinator_name(name), namespace)
-    except ValueError:
-        running = running_clusters(namespace)
-        others = f"; here run {', '.join(map(repr, running))}" if running else ""
-        raise NotRunning(
-            f"cluster {name!r} does not run (any more){others}; memories.connect() starts it"
-        ) from None
-
-
-def running_clusters(namespace: str) -> list[str]:
-    """The names of the clusters in this Ray, sorted."""
-    suffix = coordinator_name("")
-    named = list_named_actors(all_namespaces=True)
-    names = [actor["name"] for actor in named if actor["namespace"] == namespace]
-    return sorted(name.removesuffix(suffix) for name in names if name.endswith(suffix))
 
 
 def connect(

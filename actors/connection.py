@@ -16,7 +16,7 @@ from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, MemberInfo, RequestId
 from .core.read_plan import Asking
-from .names import coordinator_name
+from .running import find_coordinator
 from .session import check_not_forked
 
 DEFAULT_TIMEOUT_S = 60.0
@@ -66,10 +66,10 @@ class Connection:
         return self.timeout_s if timeout_s is None else timeout_s
 
     def coordinator(self) -> Any:
-        """The coordinator's handle."""
+        """The coordinator's handle. Raises `NotRunning` where somebody has ended the cluster."""
         with self._lock:
             if self._coordinator is None:
-                self._coordinator = ray.get_actor(coordinator_name(self.cluster), self.namespace)
+                self._coordinator = find_coordinator(self.cluster, self.namespace)
             return self._coordinator
 
     def forget_coordinator(self) -> None:

@@ -17,7 +17,7 @@ from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
 from memories.actors.memory_manager import MemoryManager
 from memories.actors.names import NAMESPACE
-from memories.errors import ValueLost
+from memories.errors import NotRunning, ValueLost
 
 from .conftest import MB, actors_of, wait_until
 
@@ -146,6 +146,9 @@ for number in range(10**6):
 
 def test_a_cluster_whose_coordinator_dies_meanwhile_is_ended_all_the_same(ray_cluster: RayCluster) -> None:
     cluster = connect(name="short-lived", config=ClusterConfig(hot_bytes=MB, warm_bytes=MB, temporary=True))
+    memory = connect(name="short-lived").memory()  # another connection, which the shutdown does not close
     os.kill(pid_of("short-lived/coordinator"), signal.SIGKILL)
     cluster.shutdown(delete=True)
     wait_until(lambda: actors_of("short-lived") == [], 30)
+    with pytest.raises(NotRunning, match=r"cluster 'short-lived' does not run \(any more\)"):
+        memory.retrieve("k")
