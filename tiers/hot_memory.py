@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CapacityExceeded, InvalidType, InvalidValue
 from .blobs import Blob
 from .budget import Budget
+from .divided import DividedTier
 from .eviction import EvictionOrder
 from .items import MISSING, Item, one_value
 from .machine import clamp_budget
 from .metrics import usage_percent
 from .record import Record
-from .tier import Tier
 from .validation import check_choice, check_key, check_size_gb
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from .hot_layout import LayoutReport
 
 
-class HotMemory(Tier):
+class HotMemory(DividedTier):
     """Tensors and arrays on one or several devices.
 
     `size_gb` is the budget over all devices, in equal shares (a ceiling, clamped to what they have, with
@@ -264,18 +264,8 @@ class HotMemory(Tier):
         self._check_present(blob.record)
         return blob
 
-    def _noted(self, record: Record) -> None:
-        self._leave_orders(record.key)
-        super()._noted(record)
-
-    def _forgotten(self, key: str) -> None:
-        self._leave_orders(key)
-        super()._forgotten(key)
-
-    def _leave_orders(self, key: str) -> None:
-        for share in self._shares.values():
-            if share.order is not None:
-                share.order.discard(key)
+    def _orders(self) -> Iterable[EvictionOrder | None]:
+        return (share.order for share in self._shares.values())
 
     def _order_of(self, key: str) -> EvictionOrder | None:
         place = self._hot.place_of(key)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CapacityExceeded, InvalidType, InvalidValue
 from .blobs import Blob
 from .budget import Budget
+from .divided import DividedTier
 from .eviction import EvictionOrder
 from .items import MISSING, Item, one_value
 from .machine import clamp_budget, ram_bytes
 from .metrics import usage_percent
 from .record import Record
 from .serialization import FORMATS
-from .tier import Tier
 from .validation import check_choice, check_flag, check_size_gb
 from .warm import COMPRESSIONS, SealedBlob, SharedHandle, WarmBlobs
 
@@ -29,7 +29,7 @@ class _Pool:
     capacity_bytes: int
 
 
-class WarmMemory(Tier):
+class WarmMemory(DividedTier):
     """Values in RAM: as they are, or as documents, or compressed, or where other processes can open them.
 
     `size_gb` is the budget (a ceiling, clamped to the machine's memory with a warning; nothing is
@@ -212,19 +212,8 @@ class WarmMemory(Tier):
         general.order = self._budget.order
         return general
 
-    def _noted(self, record: Record) -> None:
-        self._leave_orders(record.key)
-        super()._noted(record)
-
-    def _forgotten(self, key: str) -> None:
-        self._leave_orders(key)
-        super()._forgotten(key)
-
-    def _leave_orders(self, key: str) -> None:
-        """A key that moves from pool to pool must not stay in the order of the old one."""
-        for budget in (self._budget, *(pool.budget for pool in list(self._pools.values()))):
-            if budget.order is not None:
-                budget.order.discard(key)
+    def _orders(self) -> Iterable[EvictionOrder | None]:
+        return (self._budget.order, *(pool.budget.order for pool in list(self._pools.values())))
 
     def _order_of(self, key: str) -> EvictionOrder | None:
         pool = self._pools.get(self._warm.pool_of(key) or "")

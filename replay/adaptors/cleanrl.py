@@ -10,27 +10,14 @@ data = rb.sample(batch_size)          # data.observations, data.next_observation
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from ..batch import Batch
 from ..buffer import UpdateResult
 from ..frames import ImageStorage
-from .transitions import Transitions, frame_storage
-
-
-class Samples(NamedTuple):
-    """Torch tensors; actions, rewards and dones have two axes. ``handles`` are for `update_priorities`."""
-
-    observations: Any
-    actions: Any
-    next_observations: Any
-    dones: Any
-    rewards: Any
-    discounts: Any
-    weights: Any
-    handles: Any
+from .transitions import Samples, learner_rows
 
 
 class ReplayBuffer:
@@ -61,20 +48,19 @@ class ReplayBuffer:
         seed: int | None = None,
         **options: Any,
     ) -> None:
-        if optimize_memory_usage and images is None:
-            images = frame_storage(observation_space)
         self.device = _device(device)
-        self.rows = Transitions(
+        self.rows = learner_rows(
             buffer_size,
             observation_space,
             action_space,
             n_envs,
+            share_frames=optimize_memory_usage,
             handle_timeouts=handle_timeout_termination,
             n_steps=n_steps,
             gamma=gamma,
             prioritized=self._prioritized,
             images=images,
-            seed=global_seed() if seed is None else seed,
+            seed=seed,
             **options,
         )
 
@@ -128,11 +114,6 @@ def samples_of(batch: Batch, device: Any, prioritized: bool) -> Samples:
         column(batch.weights) if prioritized else None,
         batch.handles if prioritized else None,
     )
-
-
-def global_seed() -> int:
-    """A seed from NumPy's global generator: where a script seeds only that, runs stay repeatable."""
-    return int(np.random.randint(2**31))  # noqa: NPY002
 
 
 def _device(device: Any) -> Any:

@@ -12,7 +12,7 @@ Stable-Baselines3's own algorithms never report TD errors, so priorities need th
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,8 +20,7 @@ from ...errors import MissingDependency
 from ..batch import Batch
 from ..buffer import UpdateResult
 from ..frames import ImageStorage
-from .cleanrl import global_seed
-from .transitions import Transitions, frame_storage
+from .transitions import Samples, learner_rows
 
 try:
     from stable_baselines3.common import buffers as sb3_buffers
@@ -36,19 +35,6 @@ __all__ = ["PrioritizedDQN", "PrioritizedReplayBuffer", "PrioritizedSAC", "Repla
 logger = logging.getLogger(__name__)
 
 SAMPLES_WITHOUT_UPDATE = 100
-
-
-class Samples(NamedTuple):
-    """What SB3's own buffers return, and what prioritized algorithms need beside it."""
-
-    observations: Any
-    actions: Any
-    next_observations: Any
-    dones: Any
-    rewards: Any
-    discounts: Any = None
-    weights: Any = None
-    handles: Any = None
 
 
 class ReplayBuffer(sb3_buffers.ReplayBuffer):
@@ -91,19 +77,18 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
         self.handle_timeout_termination = handle_timeout_termination
         # SB3 cuts the last trajectory here under optimize_memory_usage; our rows need no cut.
         self.dones = _Ignored()  # type: ignore[assignment]
-        if optimize_memory_usage and images is None:
-            images = frame_storage(observation_space)
-        self.rows = Transitions(
+        self.rows = learner_rows(
             self.buffer_size * n_envs,
             observation_space,
             action_space,
             n_envs,
+            share_frames=optimize_memory_usage,
             handle_timeouts=handle_timeout_termination,
             n_steps=n_steps,
             gamma=gamma,
             prioritized=self._prioritized,
             images=images,
-            seed=global_seed() if seed is None else seed,
+            seed=seed,
             **options,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,22 @@ from ..writers.nstep import NStepWriter
 TIMEOUT = "TimeLimit.truncated"
 SMALLEST_PRIORITY = 1e-6  # a priority of 0 would never be drawn again
 SMALLEST_IMAGE_NBYTES = 1024  # below, an index entry costs more than a repeated observation
+
+
+class Samples(NamedTuple):
+    """Tensors in the names of the SB3 family; actions, rewards and dones have two axes.
+
+    ``discounts`` are those of n-step transitions, ``weights`` and ``handles`` those of prioritized ones.
+    """
+
+    observations: Any
+    actions: Any
+    next_observations: Any
+    dones: Any
+    rewards: Any
+    discounts: Any = None
+    weights: Any = None
+    handles: Any = None
 
 
 class Transitions:
@@ -209,6 +225,32 @@ def _item(space: Any) -> tuple[tuple[int, ...], Any]:
         f"{type(space).__name__} spaces cannot be stored here: use Box, Discrete, MultiDiscrete, "
         "MultiBinary, or a Dict of these."
     )
+
+
+def learner_rows(
+    capacity: int,
+    observation_space: Any,
+    action_space: Any,
+    num_envs: int,
+    *,
+    share_frames: bool,
+    images: ImageStorage | None,
+    seed: int | None,
+    **options: Any,
+) -> Transitions:
+    """The rows behind a learner's buffer: ``share_frames`` keeps equal frames of large observations once;
+    without a seed they follow NumPy's global generator."""
+    if share_frames and images is None:
+        images = frame_storage(observation_space)
+    seed = global_seed() if seed is None else seed
+    return Transitions(
+        capacity, observation_space, action_space, num_envs, images=images, seed=seed, **options
+    )
+
+
+def global_seed() -> int:
+    """A seed from NumPy's global generator: where a script seeds only that, runs stay repeatable."""
+    return int(np.random.randint(2**31))  # noqa: NPY002
 
 
 def frame_storage(observation_space: Any) -> ImageStorage | None:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .columns import Columns, Sink, concatenate
-from .outbox import Outbox
-from .step_log import StepLog
-from .steps import TERMINATED, TRUNCATED, StepReader
+from .step_writer import StepWriter
+from .steps import TERMINATED, TRUNCATED
 
 INITIAL_STEPS = 64
 
 
-class EpisodeWriter:
+class EpisodeWriter(StepWriter):
     """Gives the sink one call an episode, with its steps in order and next to each other.
 
     That is what samplers of sequences and of whole episodes want, and what hindsight needs: ``relabel``
@@ -44,33 +42,10 @@ class EpisodeWriter:
     def __init__(
         self, sink: Sink, *, num_envs: int = 1, relabel: Callable[[Columns], Columns] | None = None
     ) -> None:
-        self._outbox = Outbox(sink, batch_size=1)
+        super().__init__(
+            sink, num_envs=num_envs, num_steps=INITIAL_STEPS, required=(TERMINATED, TRUNCATED), batch_size=1
+        )
         self._relabel = relabel
-        self._reader = StepReader(num_envs, required=(TERMINATED, TRUNCATED))
-        self._log = StepLog(num_envs, INITIAL_STEPS)
-
-    def add(self, *, env_id: int = 0, **step: Any) -> None:
-        """Take one step of one environment: ``add(obs=..., action=..., terminated=..., ...)``."""
-        stream, row = self._reader.read_one(env_id, step)
-        self._log.check(row, leading=0)
-        self._make_room(int(self._log.lengths[stream]))
-        self._log.append_one(stream, row)
-        if row[TERMINATED] or row[TRUNCATED]:
-            self._finish(np.asarray([stream]))
-            self._outbox.try_send()
-
-    def add_vector(self, *, env_ids: Sequence[int] | NDArray[Any] | None = None, **steps: Any) -> None:
-        """Take one step of every environment, or of those in ``env_ids``; columns have one row each."""
-        streams, rows = self._reader.read_each(env_ids, steps)
-        self._log.check(rows, leading=1)
-        if not len(streams):
-            return
-        self._make_room(int(self._log.lengths[streams].max()))
-        self._log.append_each(streams, rows)
-        ended = streams[rows[TERMINATED] | rows[TRUNCATED]]
-        if len(ended):
-            self._finish(ended)
-            self._outbox.try_send()
 
     def flush(self) -> None:
         """Send finished episodes that the sink has refused before; running episodes stay."""
@@ -87,26 +62,16 @@ class EpisodeWriter:
         running = streams[self._log.lengths[streams] > 0]
         if len(running):
             self._log.mark_last(TRUNCATED, running)
-            self._finish(running)
-            self._outbox.try_send()
-
-    def close(self) -> None:
-        """Cut running episodes after their last step (as truncated) and send everything."""
-        self.cut()
-        self.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+            self._ended(running)
 
     def _make_room(self, longest: int) -> None:
         self._outbox.send_failed()
         if longest >= self._log.num_steps:
             self._log.grow(2 * self._log.num_steps)
+
+    def _ended(self, streams: NDArray[np.int64]) -> None:
+        self._finish(streams)
+        self._outbox.try_send()
 
     def _finish(self, streams: NDArray[np.int64]) -> None:
         counts = np.zeros_like(self._log.lengths)

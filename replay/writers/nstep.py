@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidValue
 from .columns import Columns, Sink
-from .outbox import Outbox
-from .step_log import StepLog
-from .steps import REWARD, TERMINATED, TRUNCATED, StepReader
+from .step_writer import StepWriter
+from .steps import REWARD, TERMINATED, TRUNCATED
 
 DISCOUNT = "discount"
 
@@ -52,7 +50,7 @@ def n_step_windows(
     return totals, steps, complete
 
 
-class NStepWriter:
+class NStepWriter(StepWriter):
     """Turns a stream of steps into n-step transitions and sends them to a sink in batches.
 
     A step needs ``reward``, ``terminated``, ``truncated`` and whatever else the buffer stores (``obs``,
@@ -103,28 +101,15 @@ class NStepWriter:
             raise InvalidValue(f"gamma lies between 0 and 1; got {gamma}.")
         self.n = n
         self.gamma = gamma
-        self._outbox = Outbox(sink, batch_size)
+        super().__init__(
+            sink,
+            num_envs=num_envs,
+            # One drain yields about a batch: n - 1 steps of each stream stay behind as open windows.
+            num_steps=n - 1 + max(1, -(-batch_size // num_envs)),
+            required=(REWARD, TERMINATED, TRUNCATED),
+            batch_size=batch_size,
+        )
         self._send_at_episode_end = send_at_episode_end
-        self._reader = StepReader(num_envs, required=(REWARD, TERMINATED, TRUNCATED))
-        # One drain yields about a batch: n - 1 steps of each stream stay behind as open windows.
-        self._log = StepLog(num_envs, n - 1 + max(1, -(-batch_size // num_envs)))
-
-    def add(self, *, env_id: int = 0, **step: Any) -> None:
-        """Take one step of one environment: ``add(obs=..., action=..., reward=..., ...)``."""
-        stream, row = self._reader.read_one(env_id, step)
-        self._log.check(row, leading=0)
-        self._make_room(int(self._log.lengths[stream]))
-        self._log.append_one(stream, row)
-        self._send_ended(bool(row[TERMINATED] or row[TRUNCATED]))
-
-    def add_vector(self, *, env_ids: Sequence[int] | NDArray[Any] | None = None, **steps: Any) -> None:
-        """Take one step of every environment, or of those in ``env_ids``; columns have one row each."""
-        streams, rows = self._reader.read_each(env_ids, steps)
-        self._log.check(rows, leading=1)
-        if len(streams):
-            self._make_room(int(self._log.lengths[streams].max()))
-            self._log.append_each(streams, rows)
-            self._send_ended(bool((rows[TERMINATED] | rows[TRUNCATED]).any()))
 
     def flush(self) -> None:
         """Send every transition that is complete; open windows of running episodes stay."""
@@ -142,27 +127,14 @@ class NStepWriter:
         """These environments (default: all) are about to be reset: their last step was a truncation."""
         self._log.mark_last(TRUNCATED, self._reader.read_ids(env_ids))
 
-    def close(self) -> None:
-        """Cut running episodes after their last step (as truncated) and send everything."""
-        self.cut()
-        self.flush()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
     def _make_room(self, longest: int) -> None:
         self._outbox.send_failed()
         if longest >= self._log.num_steps:
             self._drain()
             self._outbox.send_full()
 
-    def _send_ended(self, ended: bool) -> None:
-        if ended and self._send_at_episode_end:
+    def _ended(self, streams: NDArray[np.int64]) -> None:
+        if self._send_at_episode_end:
             self._drain()
             self._outbox.try_send()
 
