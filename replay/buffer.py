@@ -282,8 +282,12 @@ class ReplayBuffer(BufferCore):
         Other threads go on inserting and sampling meanwhile: the lock is held for short moments only.
         The file holds no pickle, has checksums, and appears under its name only when it is complete.
         """
+        self.begin_checkpoint().write(path)
+
+    def begin_checkpoint(self) -> persistence.PendingCheckpoint:
+        """Fix the moment of a checkpoint, which another thread may then write."""
         self._require_built("checkpoint")
-        persistence.write_checkpoint(self, path)
+        return persistence.PendingCheckpoint(self)
 
     def restore(self, path: str | Path) -> None:
         """Become what a checkpoint says: rows, handles, priorities, counters, random generators.

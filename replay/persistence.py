@@ -5,6 +5,7 @@ A part of `ReplayBuffer` in a module of its own: it reads and writes the buffer'
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,30 +59,46 @@ def export_state(buffer: ReplayBuffer) -> BufferState:
     return BufferState(values, arrays)
 
 
-def write_checkpoint(buffer: ReplayBuffer, path: str | Path) -> None:
-    """The state of this moment, written while others go on. The caller does not hold the lock."""
-    with buffer._lock:
-        index = export_index(buffer)
-        schema = buffer._columns.schema
-        live = buffer._slots.live()
-        snapshot = RowSnapshot(buffer._columns, live)
-        chunk_rows = max(1, _CHUNK_BYTES // max(1, buffer._columns.row_nbytes))
-        buffer._snapshots.append(snapshot)
-    try:
-        with CheckpointWriter(path) as writer:
-            writer.set_values(index.values)
-            for name, array in index.arrays.items():
-                writer.add(name, array)
-            for spec in schema:
-                writer.reserve(f"rows/{spec.name}", spec.dtype, (live.size, *spec.shape))
-            while snapshot.remaining:
-                with buffer._lock:
-                    chunk = snapshot.next_chunk(chunk_rows)
-                for name, column in chunk.items():
-                    writer.append(f"rows/{name}", column)
-    finally:
+class PendingCheckpoint:
+    """The state of the moment at which it is made, to be written while others go on.
+
+    `write` or `forget` it soon: until then rows that are overwritten are set aside. Not for two threads.
+    """
+
+    def __init__(self, buffer: ReplayBuffer) -> None:
+        self._buffer = buffer
         with buffer._lock:
-            buffer._snapshots.remove(snapshot)
+            self._index = export_index(buffer)
+            self._schema = buffer._columns.schema
+            live = buffer._slots.live()
+            self._rows = int(live.size)
+            self._snapshot = RowSnapshot(buffer._columns, live)
+            self._chunk_rows = max(1, _CHUNK_BYTES // max(1, buffer._columns.row_nbytes))
+            buffer._snapshots.append(self._snapshot)
+
+    def write(self, path: str | Path, extra: Mapping[str, Any] | None = None) -> None:
+        """Write the file. ``extra`` (as JSON has it) is kept beside and has no meaning here."""
+        values = self._index.values if extra is None else {**self._index.values, "extra": dict(extra)}
+        try:
+            with CheckpointWriter(path) as writer:
+                writer.set_values(values)
+                for name, array in self._index.arrays.items():
+                    writer.add(name, array)
+                for spec in self._schema:
+                    writer.reserve(f"rows/{spec.name}", spec.dtype, (self._rows, *spec.shape))
+                while self._snapshot.remaining:
+                    with self._buffer._lock:
+                        chunk = self._snapshot.next_chunk(self._chunk_rows)
+                    for name, column in chunk.items():
+                        writer.append(f"rows/{name}", column)
+        finally:
+            self.forget()
+
+    def forget(self) -> None:
+        """Stop setting rows aside. Twice is fine."""
+        with self._buffer._lock:
+            if self._snapshot in self._buffer._snapshots:
+                self._buffer._snapshots.remove(self._snapshot)
 
 
 def read_checkpoint(path: str | Path) -> BufferState:
