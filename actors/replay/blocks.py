@@ -42,6 +42,7 @@ class Block:
         self._router, self._rng, self._next_seed = router, rng, next_seed
         self._masses = dict(masses)
         self._timeout_s = timeout_s
+        self.lease: int | None = None
         self._shares = draws.shares_of(masses)
         self._sizes = np.full(batches, batch_size, dtype=np.int64)
         self._batch_size = batch_size
@@ -49,6 +50,10 @@ class Block:
         self.out: set[int] = set()
         self.heard: dict[int, Mass] = {}
         self._ask(self._shares, self._sizes)
+
+    @property
+    def batches(self) -> int:
+        return len(self._sizes)
 
     @property
     def refs(self) -> list[ray.ObjectRef[Any]]:

@@ -16,11 +16,13 @@ import ray
 from ray.exceptions import GetTimeoutError, RayActorError, RayError
 
 from ...errors import DeadlineExceeded, InvalidValue, KeyNotFound, NotEnoughNodes
+from ...replay.rate_limiters import Counters
 from ..heartbeat import Heartbeat
 from ..launch import start_replay_shard
 from ..names import replay_actor_name
 from .core import directory as dr
 from .core.model import Layout
+from .issuer import CreditIssuer
 from .log import ReplayLog
 from .spec import ReplaySpec
 
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 ROUND_S = 0.5
 HURRY_S = 0.05
 CHANGE_POLL_S = 0.02
+COUNT_TIMEOUT_S = 2.0
 
 
 class ReplayDirectory:
@@ -43,6 +46,7 @@ class ReplayDirectory:
         self._log = ReplayLog(cluster)
         self._specs: dict[str, ReplaySpec] = {}
         self._cores: dict[str, dr.DirectoryCore] = {}
+        self._issuers: dict[str, CreditIssuer] = {}
         self._handles: dict[str, Any] = {}
         self._greeting: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -108,6 +112,37 @@ class ReplayDirectory:
         if name in self._cores:
             self._feed(name, greeted)
 
+    async def _answer_credits(
+        self, name: str, action: str, rows: int, released: tuple[int, ...]
+    ) -> int | None:
+        """A lease of the rate limiter."""
+        self._spec(name)
+        return await self._issuers[name].ask(action, rows, released)
+
+    async def _answer_release(self, name: str, leases: tuple[int, ...]) -> None:
+        """Leases of which no more use will be made."""
+        if name in self._issuers:
+            self._issuers[name].release(leases)
+
+    async def _count(self, name: str) -> dict[int, Counters]:
+        """What the primaries have counted; those that do not answer are missing."""
+        views = [view for view in self._core(name).layout.shards if view.primary is not None]
+
+        async def of(actor: str) -> Any:
+            handle = await self._handle(actor)
+            return (
+                None if handle is None else await asyncio.wait_for(handle.counters.remote(), COUNT_TIMEOUT_S)
+            )
+
+        answers = await asyncio.gather(
+            *(of(view.primary.actor) for view in views if view.primary), return_exceptions=True
+        )
+        return {
+            view.shard: answer
+            for view, answer in zip(views, answers, strict=True)
+            if isinstance(answer, Counters)
+        }
+
     async def _answer_names(self) -> list[str]:
         return sorted(self._specs)
 
@@ -116,6 +151,7 @@ class ReplayDirectory:
         core = self._core(name)
         self._specs.pop(name)
         self._cores.pop(name)
+        self._issuers.pop(name, None)
         await asyncio.to_thread(self._log.erase, name)
         for actor in core.actors:
             self._stop_actor(actor)
@@ -138,6 +174,13 @@ class ReplayDirectory:
     async def _take_up(self, spec: ReplaySpec) -> None:
         layout = await asyncio.to_thread(self._log.newest, spec.name)
         self._specs[spec.name] = spec
+        if spec.rate_limiter is not None:
+            self._issuers[spec.name] = CreditIssuer(
+                spec.rate_limiter,
+                lambda: self._count(spec.name),
+                self._spawn,
+                after_restart=layout is not None,
+            )
         self._cores[spec.name] = dr.DirectoryCore(
             layout,
             shards=spec.shards,
@@ -213,6 +256,8 @@ class ReplayDirectory:
     async def _watch_forever(self) -> None:
         while True:
             with self.heartbeat.beat():
+                for issuer in list(self._issuers.values()):
+                    issuer.tick()
                 for name, core in list(self._cores.items()):
                     self._feed(name, dr.Nodes(self._alive_nodes()))
                     self._feed(name, dr.Tick())

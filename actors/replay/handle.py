@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from ...replay.priorities import check_priorities
 from ...replay.schedules import Schedule
 from ...replay.schema import Schema
 from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, MAX_BACKOFF_S, Deadline
+from . import checkpoint
 from .core import events as ev
 from .core.model import Layout
+from .priority_updater import PriorityUpdater
 from .routing import Router, result_of
 from .sampler import PREFETCH_BYTES, ReplaySampler
 from .shard_actor import ShardStats
@@ -25,6 +28,7 @@ from .spec import ReplaySpec
 from .writer import ReplayWriter
 
 TIMEOUT_S = 60.0
+CHECKPOINT_TIMEOUT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Replay:
         one column more, ``discount`` (see `NStepWriter`).
         """
         return ReplayWriter(
-            self._router, self.schema, batch_size=batch_size, n_step=n_step, gamma=gamma, num_envs=num_envs
+            self._router, self.spec, batch_size=batch_size, n_step=n_step, gamma=gamma, num_envs=num_envs
         )
 
     def sampler(
@@ -126,6 +130,18 @@ class Replay:
         with sampler:
             return next(sampler)
 
+    def priority_updater(self) -> PriorityUpdater:
+        """Many updates in flight together; its `flush` waits until all are acknowledged.
+
+        For learners whose pace matters: `update_priorities` waits for the answer every time.
+        """
+        self._check_prioritized()
+        return PriorityUpdater(self._router)
+
+    def _check_prioritized(self) -> None:
+        if not self.spec.prioritized:
+            raise InvalidValue(f'replay buffer {self.name!r} has no priorities: make it kind="prioritized".')
+
     def update_priorities(
         self, handles: Any, priorities: Any, *, timeout_s: float = TIMEOUT_S
     ) -> UpdateResult:
@@ -134,8 +150,7 @@ class Replay:
         Acknowledged by the backups as well. Repeating is harmless; where a handle is repeated, the last
         priority stands.
         """
-        if not self.spec.prioritized:
-            raise InvalidValue(f'replay buffer {self.name!r} has no priorities: make it kind="prioritized".')
+        self._check_prioritized()
         named = as_handles(handles)
         given = check_priorities(priorities, named.size)
         deadline = Deadline.after(timeout_s, f"updating {named.size} priorities")
@@ -163,6 +178,23 @@ class Replay:
                 backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
                 self._router.refresh(deadline.remaining_s())
         return UpdateResult(applied, int(named.size) - applied)
+
+    def checkpoint(self, path: str | Path, *, timeout_s: float = CHECKPOINT_TIMEOUT_S) -> int:
+        """Write everything into the folder `path`, on this machine; returns how many rows that is.
+
+        Each shard is saved as it is at one moment, while inserting and sampling go on. The folder's earlier
+        checkpoint is replaced only when the new one is complete. Nothing in it is a pickle.
+        """
+        return checkpoint.save(self._router, self.spec, path, timeout_s)
+
+    def restore(self, path: str | Path, *, timeout_s: float = CHECKPOINT_TIMEOUT_S) -> int:
+        """Hold what a checkpoint has, in place of all rows; returns how many that is.
+
+        With the same number of shards handles, counters and random generators are as they were; with
+        another, rows and priorities are, spread evenly, and handles are new. Raises `CorruptData` and
+        `InvalidValue` before anything is replaced. Writers and samplers should rest meanwhile.
+        """
+        return checkpoint.restore(self._router, self.spec, path, timeout_s)
 
     def stats(self, *, timeout_s: float = ATTEMPT_S) -> ReplayStats:
         """Every shard in figures; those that do not answer in time are left out."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,8 @@ from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, MAX_BACKOFF_S
 from .core import events as ev
 from .routing import Router, result_of
 
+GLANCE_PAUSE_S = 0.002
+
 
 @dataclass(slots=True)
 class Sent:
@@ -27,6 +29,7 @@ class Sent:
     columns: Mapping[str, NDArray[Any]]
     priorities: NDArray[np.float64] | None
     rows: int
+    lease: int | None = None
     ref: ray.ObjectRef[Any] | None = None
     sent_s: float = 0.0
     due_s: float = 0.0
@@ -57,17 +60,24 @@ class Lanes:
         self.in_flight = 0
         self.rows_in_flight = 0
         self.repeated = 0
+        self._polled_s = float("-inf")
         self.error: Exception | None = None
+        self.done: Callable[[int], None] | None = None  # is told the leases of what was acknowledged
 
     def send(
-        self, columns: Mapping[str, NDArray[Any]], priorities: NDArray[np.float64] | None, rows: int
+        self,
+        columns: Mapping[str, NDArray[Any]],
+        priorities: NDArray[np.float64] | None,
+        rows: int,
+        lease: int | None = None,
+        shard: int | None = None,
     ) -> None:
-        """Number a batch for the shard whose turn it is, and send it."""
+        """Number a batch for this shard (default: the one whose turn it is), and send it."""
         shards = self._router.layout().open_shards
         self._turn += 1
-        logical = self._next_shard(shards)
+        logical = self._next_shard(shards) if shard is None else shard
         lane = self._lanes.setdefault(logical, Lane(logical))
-        sent = Sent(lane.next_number, columns, priorities, rows)
+        sent = Sent(lane.next_number, columns, priorities, rows, lease)
         lane.sent[sent.number] = sent
         lane.next_number += 1
         self.in_flight += 1
@@ -83,8 +93,14 @@ class Lanes:
                 return shard
         return shards[self._turn % len(shards)]
 
+    def glance(self) -> None:
+        """`poll` without waiting, but not at every call: asking Ray takes longer than taking a batch."""
+        if time.monotonic() - self._polled_s >= GLANCE_PAUSE_S:
+            self.poll(0)
+
     def poll(self, timeout_s: float) -> None:
         """Take in answers, for which it waits up to `timeout_s`, and repeat what is due."""
+        self._polled_s = time.monotonic()
         waiting = {sent.ref: (lane, sent) for lane, sent in self._all() if sent.ref is not None}
         if waiting:
             ready, _ = ray.wait(
@@ -114,6 +130,8 @@ class Lanes:
             self.in_flight -= 1
             self.rows_in_flight -= sent.rows
             self.error = self.error or answer.error
+            if sent.lease is not None and self.done is not None:
+                self.done(sent.lease)
             return
         if isinstance(answer, ev.NotPrimary):
             self._router.learn_view(answer)

@@ -55,6 +55,11 @@ class Router:
         ref: ray.ObjectRef[Any] = self._directory().replay.remote(what, self.buffer)
         return ref
 
+    def request(self, what: str, *arguments: Any) -> ray.ObjectRef[Any]:
+        """A request to the directory, made once and not waited for."""
+        ref: ray.ObjectRef[Any] = self._directory().replay.remote(what, *arguments)
+        return ref
+
     def learn(self, layout: Layout) -> Layout:
         """A layout that was heard of; an older one than is known changes nothing."""
         with self._lock:

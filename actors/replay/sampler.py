@@ -10,16 +10,20 @@ from typing import Any, Self
 import numpy as np
 import ray
 
-from ...errors import Closed, DeadlineExceeded, InvalidValue
+from ...errors import Closed, DeadlineExceeded, InvalidValue, RateLimited
 from ...replay.batch import Batch
 from ...replay.schedules import Schedule, value_at
 from ..calls import FIRST_BACKOFF_S, MAX_BACKOFF_S
+from .block_pace import BlockPace
 from .blocks import Block
+from .core.credits import Action
 from .core.draws import Mass
+from .credits import holder_of, most_rows_a_lease
 from .routing import Router, result_of
 from .spec import ReplaySpec
 
-BATCHES_A_CALL = 16
+FIRST_BATCHES_A_CALL = 16
+MAX_BATCHES_A_CALL = 64
 PREFETCH_BYTES = 64 << 20
 ANSWER_TIMEOUT_S = 5.0
 """A shard that has not answered for so long is left out of the block that waits for it."""
@@ -36,8 +40,11 @@ class ReplaySampler:
 
     Blocks of `batches_a_call` batches are asked for `prefetch` ahead, and never more than `prefetch_bytes`
     of rows. So priorities that a learner sets show up in its draws after at most so many batches:
-    with ``prefetch=1, batches_a_call=1`` after one. `device`: hand out torch tensors there. `seed` fixes the
-    draws, given equal shards. Nothing runs in the background. Not thread-safe.
+    with ``prefetch=1, batches_a_call=1`` after one. With None the blocks follow the learner's pace: larger
+    where it waits for rows, down to single batches where it does not, so that a slow learner sees fresh
+    priorities and a quick one is not held up. `seed` fixes the draws, given equal shards; blocks then have
+    16 batches unless a number is given. `device`: hand out torch tensors there. Nothing runs in the
+    background. Not thread-safe.
     """
 
     def __init__(
@@ -50,14 +57,14 @@ class ReplaySampler:
         prefetch: int = 2,
         device: Any = None,
         seed: int | None = None,
-        batches_a_call: int = BATCHES_A_CALL,
+        batches_a_call: int | None = None,
         prefetch_bytes: int = PREFETCH_BYTES,
         timeout_s: float = 60.0,
     ) -> None:
         for name, value in (
             ("batch_size", batch_size),
             ("prefetch", prefetch),
-            ("batches_a_call", batches_a_call),
+            ("batches_a_call", FIRST_BATCHES_A_CALL if batches_a_call is None else batches_a_call),
             ("prefetch_bytes", prefetch_bytes),
         ):
             if not isinstance(value, int) or value < 1:
@@ -71,10 +78,17 @@ class ReplaySampler:
         self._seed = seed
         self._rng = np.random.default_rng(seed)
         self._calls = 0
-        batch_bytes = max(1, batch_size * (spec.schema.row_nbytes + 16))
+        self._batch_bytes = batch_bytes = max(1, batch_size * (spec.schema.row_nbytes + 16))
         # The block that is being handed out counts as well.
-        self._batches_a_call = max(1, min(batches_a_call, prefetch_bytes // (batch_bytes * (prefetch + 1))))
-        self._prefetch = max(1, min(prefetch, prefetch_bytes // (batch_bytes * self._batches_a_call) - 1))
+        affordable = max(1, prefetch_bytes // (batch_bytes * (prefetch + 1)))
+        leased_rows = most_rows_a_lease(spec, Action.SAMPLE, batch_size)
+        if leased_rows is not None:
+            affordable = min(affordable, leased_rows // batch_size)
+        wanted = FIRST_BATCHES_A_CALL if batches_a_call is None else batches_a_call
+        follows = batches_a_call is None and seed is None
+        self._pace = BlockPace(min(wanted, affordable), min(MAX_BATCHES_A_CALL, affordable), follows)
+        self._prefetch = max(1, min(prefetch, prefetch_bytes // batch_bytes - 1))
+        self._credits = holder_of(router, spec, Action.SAMPLE)
         self._blocks: deque[Block] = deque()
         self._ready: deque[Batch] = deque()
         self._masses: dict[int, Mass] = {}
@@ -97,6 +111,17 @@ class ReplaySampler:
         self.handed_out += 1
         batch = self._ready.popleft()
         return batch if self._device is None else batch.to_torch(self._device)
+
+    @property
+    def bytes_ahead(self) -> int:
+        """Bytes of rows that are drawn or being drawn and were not handed out."""
+        batches = sum(block.batches for block in self._blocks) + len(self._ready)
+        return batches * self._batch_bytes
+
+    @property
+    def batches_a_call(self) -> int:
+        """How many batches the next block will have."""
+        return self._pace.batches
 
     def close(self) -> None:
         """Forget what was drawn ahead. Twice is fine."""
@@ -121,33 +146,54 @@ class ReplaySampler:
             self._fill()
             if self._blocks:
                 block = self._blocks.popleft()
+                self._pace.begin_waiting()
                 drawn = block.finish(float(value_at(self._beta, self.handed_out, "beta")))
+                self._pace.end_waiting()
+                if self._credits is not None and block.lease is not None:
+                    self._credits.done(block.lease)
                 self._learn(block)
                 if drawn is not None:
                     return drawn
             if time.monotonic() > ends_s:
+                if self._credits is not None and any(mass.rows for mass in self._masses.values()):
+                    raise RateLimited(
+                        f"{self._spec.rate_limiter} held back this sampler of replay buffer "
+                        f"{self._spec.name!r} for {self._timeout_s:g} s: insert more rows, or sample less"
+                    )
                 raise DeadlineExceeded(
                     f"replay buffer {self._spec.name!r} gave no rows within {self._timeout_s:g} s: it is "
                     "empty, all priorities are 0, or no shard answers. Replay.stats() shows which"
                 )
-            time.sleep(backoff_s)
+            if self._credits is not None and len(self._credits):
+                self._credits.poll(backoff_s)
+            else:
+                time.sleep(backoff_s)
             backoff_s = min(2 * backoff_s, MAX_BACKOFF_S / 4)
             self._looked_s = float("-inf")
 
     def _fill(self) -> None:
         """Ask for blocks, as many as may be under way."""
         while len(self._blocks) < self._prefetch and any(mass.rows for mass in self._masses.values()):
-            self._blocks.append(
-                Block(
-                    self._router,
-                    self._masses,
-                    self._batches_a_call,
-                    self.batch_size,
-                    self._rng,
-                    self._next_seed,
-                    ANSWER_TIMEOUT_S,
-                )
+            batches, lease = self._pace.batches, None
+            if self._credits is not None:
+                while len(self._credits) + len(self._blocks) < self._prefetch:
+                    self._credits.ask(batches * self.batch_size)
+                self._credits.poll(0)
+                taken = self._credits.take()
+                if taken is None:
+                    return
+                lease, batches = taken[0], taken[1] // self.batch_size
+            block = Block(
+                self._router,
+                self._masses,
+                batches,
+                self.batch_size,
+                self._rng,
+                self._next_seed,
+                ANSWER_TIMEOUT_S,
             )
+            block.lease = lease
+            self._blocks.append(block)
 
     def _next_seed(self) -> int | None:
         if self._seed is None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 import time
 import uuid
 from collections.abc import Coroutine, Mapping
@@ -21,6 +22,7 @@ import ray
 from numpy.typing import NDArray
 
 from ...errors import NothingToSample
+from ...replay.rate_limiters import Counters
 from ..calls import GONE
 from ..heartbeat import Heartbeat
 from ..names import coordinator_name
@@ -28,7 +30,9 @@ from .core import events as ev
 from .core.directory import Greeted
 from .core.draws import Mass
 from .core.model import Replica, ShardView
+from .core.replicated import RowsState
 from .core.shard import Role, ShardCore
+from .saves import SavedShard, ShardSaves, write_nameless
 from .spec import ReplaySpec
 
 log = logging.getLogger(__name__)
@@ -85,6 +89,7 @@ class ReplayShard:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._peers: dict[str, Any] = {}
         self._reported_s = 0.0
+        self._saves = ShardSaves()
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeat = Heartbeat("tick")
         self._spawn(self._tick_forever())
@@ -136,9 +141,41 @@ class ReplayShard:
         """`batches` times `batch_size` rows, one after the other."""
         return await self.sample(batches * batch_size, seed)
 
+    async def replace_rows(self, state: RowsState) -> ev.Done | ev.NotPrimary:
+        """Hold these rows in place of all that are here, on every replica."""
+        done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, ev.ReplaceRows(state)))
+        return done
+
+    async def save(self) -> SavedShard | ev.NotPrimary:
+        """Write everything, as it is now, to a file that `read_save` gives out, and go on meanwhile."""
+        if self._core.role is not Role.PRIMARY:
+            return ev.NotPrimary(self._core.view)
+        rows = self._core.rows
+        # Rows and marks of one moment: nothing is applied between these two lines.
+        pending = rows.buffer.begin_checkpoint()
+        extra = {"marks": rows.marks.export(), "sampled": rows.sampled}
+        count = len(rows.buffer)
+        descriptor = await asyncio.to_thread(write_nameless, pending, extra)
+        return SavedShard(self._shard, self._saves.keep(descriptor), os.fstat(descriptor).st_size, count)
+
+    async def read_save(self, token: int, offset: int, nbytes: int) -> bytes:
+        """A part of a saved file."""
+        return await asyncio.to_thread(os.pread, self._saves.descriptor(token), nbytes, offset)
+
+    async def drop_save(self, token: int) -> None:
+        """The client has the whole file."""
+        self._saves.drop(token)
+
     async def mass(self) -> Mass | ev.NotPrimary:
         """By what this shard's rows are drawn."""
         return self._mass() if self._core.role is Role.PRIMARY else ev.NotPrimary(self._core.view)
+
+    async def counters(self) -> Counters | ev.NotPrimary:
+        """What the rate limiter goes by."""
+        if self._core.role is not Role.PRIMARY:
+            return ev.NotPrimary(self._core.view)
+        rows = self._core.rows
+        return Counters(len(rows.buffer), rows.buffer.inserted, rows.sampled)
 
     async def stats(self) -> ShardStats:
         """This replica in figures."""

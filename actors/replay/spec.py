@@ -10,11 +10,13 @@ from typing import Any, Literal
 from ...errors import CorruptData, InvalidType, InvalidValue
 from ...replay.buffer import PrioritizedReplayBuffer, ReplayBuffer
 from ...replay.handles import MAX_SHARDS
+from ...replay.rate_limiters import SamplesPerInsert
 from ...replay.schema import Schema
 from ..names import check_cluster_name
 
 FORMAT = 1
 KINDS = ("uniform", "prioritized")
+DEFAULT_TOLERANCE_ROWS = 10_000
 Acknowledge = Literal["backup", "primary"]
 
 
@@ -26,6 +28,9 @@ class ReplaySpec:
     replicas: 1, or 2 for a backup of every shard on another node.
     ack: when an insert is acknowledged: "backup" once the backup has it as well, "primary" once the
         primary has it, which is cheaper and can lose rows when a primary dies or is merely slow.
+    samples_per_insert: rows that may be sampled for every row inserted, over all writers and samplers of
+        the cluster; None: no limit. Sampling begins at `min_size` rows, and what was sampled stays within
+        `tolerance` rows of the ratio (default: that of 10,000 inserted rows). Who is ahead waits.
     silent_s: a replica that has not answered for so long is replaced by its backup.
     """
 
@@ -40,6 +45,9 @@ class ReplaySpec:
     seed: int | None = None
     ack: str = "backup"
     silent_s: float = 10.0
+    samples_per_insert: float | None = None
+    min_size: int = 1
+    tolerance: float | None = None
 
     def __post_init__(self) -> None:
         check_cluster_name(self.name)
@@ -60,11 +68,26 @@ class ReplaySpec:
             raise InvalidValue(f"capacity is {self.capacity} rows, fewer than the {self.shards} shards.")
         if not self.silent_s > 0:
             raise InvalidValue(f"silent_s is {self.silent_s}, must be positive.")
+        if self.samples_per_insert is None and (self.min_size != 1 or self.tolerance is not None):
+            raise InvalidValue("min_size and tolerance belong to samples_per_insert, which is not given.")
+        if self.rate_limiter is not None:
+            self.rate_limiter.check(self.capacity)
         self.make_buffer(0)  # checks alpha, beta and the capacity
 
     @property
     def rows_a_shard(self) -> int:
         return -(-self.capacity // self.shards)
+
+    @property
+    def rate_limiter(self) -> SamplesPerInsert | None:
+        """The limits of the whole cluster; None where there is none."""
+        ratio = self.samples_per_insert
+        if ratio is None:
+            return None
+        tolerance = self.tolerance
+        if tolerance is None:
+            tolerance = max(1.0, ratio) * max(self.min_size, DEFAULT_TOLERANCE_ROWS)
+        return SamplesPerInsert(ratio, self.min_size, tolerance)
 
     @property
     def prioritized(self) -> bool:

@@ -48,7 +48,14 @@ class TakeMarks:
     marks: Any
 
 
-Operation = InsertRows | SetPriorities | RemoveRows | TakeMarks
+@dataclass(frozen=True, slots=True)
+class ReplaceRows:
+    """Hold these rows (a `RowsState`) in place of all that are here. What writers were told stays true."""
+
+    state: Any
+
+
+Operation = InsertRows | SetPriorities | RemoveRows | TakeMarks | ReplaceRows
 
 # -- events -------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ....errors import MemoriesError
 from ....replay.buffer import ReplayBuffer
-from .events import Done, InsertRows, Operation, RemoveRows, SetPriorities, TakeMarks
+from .events import Done, InsertRows, Operation, RemoveRows, ReplaceRows, SetPriorities, TakeMarks
 from .marks import Marks
 
 
@@ -45,6 +45,12 @@ class ReplicatedRows:
                     result = self.buffer.remove(handles)
                 case TakeMarks(marks):
                     self.marks.merge(marks)
+                case ReplaceRows(state):
+                    buffer = self._make_buffer()
+                    if state.buffer is not None:
+                        buffer.import_state(state.buffer)
+                    self.buffer, self.sampled = buffer, state.sampled
+                    self.marks.merge(state.marks)
         except MemoriesError as error:
             return Done(error=error)
         return Done(result)
