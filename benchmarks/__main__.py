@@ -34,6 +34,7 @@ PARTS: dict[str, str] = {
     "replay_frames": "Part 4: frames stored once",
     "replay_sb3": "Part 4: replay in Stable-Baselines3",
     "replay_cluster": "Part 5: replay on a cluster",
+    "replay_checkpoint": "Part 5: a checkpoint while others go on",
     "memoria": "Part 6: Memoria",
     "scale": "The core at 1,000 nodes",
 }
