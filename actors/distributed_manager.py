@@ -106,7 +106,7 @@ class DistributedMemoryManager(MemoryManager):
 def _join(nodes: Sequence[str]) -> RaySession:
     import ray
 
-    from .session import answers
+    from .addresses import answers
 
     if ray.is_initialized() or os.environ.get("RAY_ADDRESS") or not nodes:
         return RaySession.join()

@@ -7,17 +7,19 @@ import logging
 import os
 import socket
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import ray
 from ray._private import services
+from ray._private.authentication.authentication_token_setup import AUTH_MODE_ENV_VAR, _enable_token_auth
+from ray.exceptions import AuthenticationError
 
-from ..errors import Closed, InvalidValue, NotRunning, Unavailable
+from ..errors import Closed, InvalidValue, NotRunning, PermissionRefused, Unavailable
+from .addresses import CLIENT_PREFIX, answers, require_answer
+from .strangers import Answer, ask_gcs
 
 log = logging.getLogger(__name__)
-
-CLIENT_PREFIX = "ray://"
-PROBE_TIMEOUT_S = 3.0
 
 
 _forked_with_ray = False
@@ -72,12 +74,15 @@ class RaySession:
                 "or name the address of one that runs elsewhere"
             )
         if wanted.startswith(CLIENT_PREFIX):
-            _require_answer(wanted.removeprefix(CLIENT_PREFIX), "Ray Client port (10001 by default)")
+            require_answer(wanted)
         else:
             _require_node_of(wanted)
+            _use_token_of(wanted)
         try:
             ray.init(address=wanted, log_to_driver=False, logging_level=logging.WARNING)
-        except (ConnectionError, RuntimeError, TimeoutError) as error:
+        except (AuthenticationError, ConnectionError, RuntimeError, TimeoutError) as error:
+            if isinstance(error, AuthenticationError) or "AuthToken" in str(error.__cause__ or error):
+                raise PermissionRefused(_no_token(wanted)) from error
             raise Unavailable(f"cannot join Ray at {wanted}: {error}") from error
         return cls(wanted, started=False, pid=os.getpid())
 
@@ -120,22 +125,12 @@ def running_here() -> str | None:
     return address if address and answers(address) else None
 
 
-def answers(address: str) -> bool:
-    """Whether something listens at ``host:port``."""
-    host, _, port = address.rpartition(":")
-    try:
-        with socket.create_connection((host, int(port)), timeout=PROBE_TIMEOUT_S):
-            return True
-    except (OSError, ValueError):
-        return False
-
-
 def _require_node_of(address: str) -> None:
     """Ray lets a process join only on a machine that runs a raylet of the cluster, and kills it elsewhere."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit():
         raise InvalidValue(f"{address!r} is no address: use 'host:port', 'ray://host:port' or 'auto'")
-    _require_answer(address, "GCS port (6379 by default)")
+    require_answer(address)
     if not _has_raylet_of(address):
         raise Unavailable(
             f"this machine is not a node of the Ray cluster at {address}. From outside use "
@@ -148,10 +143,30 @@ def _address_of_environment() -> str | None:
     return None if address in (None, "", "auto", "local") else address
 
 
-def _require_answer(address: str, port: str) -> None:
-    """Ray itself would try for half a minute."""
-    if not answers(address):
-        raise NotRunning(f"nothing answers at {address}; is the cluster up, and is this its {port}?")
+def _use_token_of(address: str) -> None:
+    """Show the token of this machine to a cluster that asks for one, and that this machine is a node of.
+
+    Ray does so only where no address was named; elsewhere it would hand the token to whoever is there.
+    Never for a cluster that asks for none: its raylets could not call this process back.
+    """
+    if ask_gcs(address) is not Answer.REFUSED or os.environ.get(AUTH_MODE_ENV_VAR, "").lower() == "token":
+        return
+    if AUTH_MODE_ENV_VAR in os.environ or not _has_token():
+        raise PermissionRefused(_no_token(address))
+    _enable_token_auth()
+
+
+def _has_token() -> bool:
+    raylet: Any = ray._raylet  # compiled, without types
+    found: bool = raylet.AuthenticationTokenLoader.instance().has_token(ignore_auth_mode=True)
+    return found
+
+
+def _no_token(address: str) -> str:
+    return (
+        f"Ray at {address} asks for a token that this process does not show: put the cluster's into "
+        "~/.ray/auth_token (mode 600) and set RAY_AUTH_MODE=token (on a node of it, unset will do)"
+    )
 
 
 def _has_raylet_of(gcs_address: str) -> bool:

@@ -36,6 +36,7 @@ class Target:
         """The cluster, for as long as the block runs. Raises `NotRunning`; never starts anything."""
         # An error that was raised already would be told a second time, with its traceback.
         os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")
+        self._require_answer()
         with waiting(f"joining cluster {self.name!r}"):
             from ..actors.cluster import connect
 
@@ -48,6 +49,16 @@ class Target:
             )
         with joined:
             yield joined
+
+    def _require_answer(self) -> None:
+        """Where nobody is at the address that was named, say so before Ray is loaded: that takes a second."""
+        from ..actors.addresses import require_answer
+        from ..actors.names import check_cluster_name
+
+        check_cluster_name(self.name)
+        address = self.address or os.environ.get("RAY_ADDRESS") or ""
+        if address.rpartition(":")[2].isdigit():
+            require_answer(address)
 
     @contextmanager
     def memory(self) -> Iterator[MemoryManager]:
