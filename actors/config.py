@@ -30,6 +30,8 @@ class ClusterConfig:
     gpu_fraction: share of a GPU that a hot actor asks Ray for, so that learners keep the rest.
     temporary: nothing of the durable tiers outlives the cluster.
     node_selector: custom Ray resource that a node must have to carry tiers; None for every node.
+    log_format, log_level: "text" or "json", and "DEBUG" to "ERROR", for the logs of the actors; None takes
+        ``MEMORIES_LOG`` and ``MEMORIES_LOG_LEVEL`` of each node's environment.
 
     Examples:
         >>> ClusterConfig(hot_bytes=4 * GB, warm_bytes=20 * GB).cold_bytes // GB
@@ -41,7 +43,7 @@ class ClusterConfig:
     cold_bytes: int = int(DEFAULT_SIZES_GB["cold"] * GB)
     tiers: tuple[str, ...] = ("hot", "warm", "cold")
     storage_path: Path | None = None
-    glacier: Mapping[str, Any] | None = None
+    glacier: Mapping[str, Any] | None = field(default=None, repr=False)  # it may hold secrets
     device: str | None = None
     gpu_fraction: float = 0.05
     node_selector: str | None = None
@@ -49,6 +51,8 @@ class ClusterConfig:
     temporary: bool = False
     migration_policy: MigrationPolicy | None = None
     cold_options: Mapping[str, Any] = field(default_factory=dict)
+    log_format: str | None = None
+    log_level: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("hot_bytes", "warm_bytes", "cold_bytes"):
@@ -56,5 +60,9 @@ class ClusterConfig:
                 raise InvalidValue(f"{name} must be positive, not {getattr(self, name)}")
         if self.replicas < 1:
             raise InvalidValue(f"replicas must be at least 1, not {self.replicas}")
+        if self.log_format not in (None, "text", "json"):
+            raise InvalidValue(f'log_format is "text" or "json", not {self.log_format!r}')
+        if self.log_level not in (None, "DEBUG", "INFO", "WARNING", "ERROR"):
+            raise InvalidValue(f"log_level is DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}")
         if not 0 < self.gpu_fraction <= 1:
             raise InvalidValue(f"gpu_fraction must be above 0 and at most 1, not {self.gpu_fraction}")

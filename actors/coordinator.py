@@ -22,7 +22,7 @@ import ray
 from .. import __version__
 from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
-from . import wire
+from . import logs, wire
 from .activity import Activity, Announcement
 from .config import ClusterConfig
 from .core import commands as cmd
@@ -53,6 +53,7 @@ class Coordinator:
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self, cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig
     ) -> None:
+        logs.set_up(cluster, "coordinator", config.log_format, config.log_level)
         self.cluster = cluster
         self._loop = asyncio.get_running_loop()
         self._owner = f"{ray.get_runtime_context().get_actor_id()}/{uuid.uuid4().hex}"
@@ -102,6 +103,7 @@ class Coordinator:
             await self._migration.make_room(event)
         reply = await self._ask_core(event)
         self._migration.note(event, reply)
+        logs.note_request(event, reply)
         if isinstance(event, ev.LocateMany) and event.touch:
             self._activity.located(event.keys, reply.located)
         return reply
@@ -232,7 +234,7 @@ class Coordinator:
         try:
             self._feed(wire.load(await handle.execute.remote(wire.dump(command))))
         except ray.exceptions.RayTaskError as error:
-            log.error("member %s failed at %s: %s", member, type(command).__name__, error)
+            log.error("%s failed: %s", type(command).__name__, error, extra={"member": member})
         except ray.exceptions.RayError:
             self._nodes.suspect(member)
 
@@ -270,7 +272,8 @@ class Coordinator:
     def _announce(self, command: cmd.Announce) -> None:
         self._activity.announce(command)
         self._migration.note_announced(command)
-        log.info("%s member=%s keys=%d", command.what, command.member, len(command.keys))
+        about = {"member": command.member, "keys": len(command.keys), "key": next(iter(command.keys), None)}
+        log.info(command.what, extra=about)
         self._announced.set()
         self._announced = asyncio.Event()
 

@@ -23,7 +23,7 @@ from ..tiers.cold import ColdBlobs
 from ..tiers.encoded import Selection
 from ..tiers.query import MetadataIndex
 from ..tiers.record import Record, Version
-from . import wire
+from . import logs, wire
 from .config import ClusterConfig
 from .core import commands as cmd
 from .core import tier as core
@@ -50,6 +50,7 @@ class TierActor:
     async def __init__(  # type: ignore[misc]  # Ray awaits it
         self, cluster: str, namespace: str, node: str, tier: str, index: int, config: ClusterConfig
     ) -> None:
+        logs.set_up(cluster, f"{node}/{tier}{index}", config.log_format, config.log_level)
         self._cluster, self._namespace, self._node = cluster, namespace, node
         self._medium: Medium = await asyncio.to_thread(open_medium, cluster, node, tier, index, config)
         self._blobs = self._medium.blobs
@@ -281,10 +282,10 @@ class TierActor:
                     if old is not None:
                         self._blobs.update(_record(key, slot, old))
         except (StorageFull, CapacityExceeded) as error:
-            log.warning("tier %s is full: %s", self._core.info.member, error)
+            log.warning("full: %s", error, extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.FULL)
         except (MemoriesError, OSError):
-            log.exception("tier %s could not write %d keys", self._core.info.member, len(blobs))
+            log.exception("a write failed", extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.ERROR)
         for key, slot in zip(action.keys, action.slots, strict=True):
             record = self._blobs.record(key)
@@ -293,6 +294,18 @@ class TierActor:
             else:
                 self._metadata.remove(key)
         return None
+
+    def _about(self, action: core.Write) -> dict[str, Any]:
+        """What a log entry says of a write: its first key, the version, and the request if any."""
+        slot = action.slots[0]
+        request = getattr(action.command, "request", None)
+        return {
+            "member": self._core.info.member,
+            "key": action.keys[0],
+            "keys": len(action.keys),
+            "version": logs.version_text(slot.version),
+            "request": None if request is None else f"{request[0]}/{request[1]}",
+        }
 
     def _outcomes_after_failure(self, action: core.Write, outcome: Outcome) -> tuple[Outcome, ...]:
         """`put_many` may have stored some, each whole: look which."""
@@ -313,7 +326,10 @@ class TierActor:
         try:
             self._blobs.remove_many(action.keys)
         except (MemoriesError, OSError):
-            log.exception("tier %s could not erase %d keys", self._core.info.member, len(action.keys))
+            log.exception(
+                "an erase failed",
+                extra={"key": action.keys[0], "keys": len(action.keys), "member": self._core.info.member},
+            )
             return tuple(
                 Outcome.ERROR if self._blobs.record(key) is not None else Outcome.OK for key in action.keys
             )
