@@ -11,6 +11,8 @@ sshd:openssh-server
 ssh:openssh-client
 ip:iproute2
 ps:procps
+rsync:rsync
+hostname:hostname
 redis-server:redis-server
 "
 missing=()

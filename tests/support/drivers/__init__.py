@@ -1,0 +1,1 @@
+"""Scripts that tests submit to clusters."""
