@@ -153,7 +153,8 @@ def _memory_monitor() -> Finding:
     if not kills:
         return Finding(name, "ok", f"Ray at {address} has killed nothing for want of memory")
     ours = sorted({kill.actor for kill in kills if kill.actor})
-    fact = f"Ray at {address} has killed {len(kills)} processes for want of memory"
+    count = f"{len(kills)} process{'es' if len(kills) > 1 else ''}"
+    fact = f"Ray at {address} has killed {count} for want of memory"
     if ours:
         fact += f", of ours: {', '.join(ours)}"
     advice = (
