@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -107,8 +108,10 @@ class TierActor:
         """Begin a new life, or put the disk aside."""
         if isinstance(command, cmd.ResetMember):
             await self._act(self._core.reset(command, time.time_ns()))
-        elif command.incarnation == self._core.info.incarnation:
+        elif command.incarnation == self._core.info.incarnation and self._medium.disk is not None:
+            log.warning("the disk of %s was given up; it is put aside", self._core.info.member)
             await asyncio.to_thread(self._medium.quarantine)
+            os._exit(1)  # Ray starts this actor again, which then takes a new disk
 
     async def close(self, delete: bool) -> None:
         """Release the medium; with `delete`, remove what is on it."""

@@ -23,6 +23,7 @@ from .shared_blobs import SharedBlobs
 HOST_SHARE_FOR_HOT = 0.5
 """Where hot memory lies in RAM, for want of a GPU, it takes at most this share of it."""
 UNLIMITED_BYTES = 1 << 62
+QUARANTINED = "quarantined"
 
 
 @dataclass(slots=True)
@@ -53,7 +54,7 @@ class Medium:
         if self.disk is not None:
             self.blobs.close()
             folder = self.disk.folder
-            folder.rename(folder.with_name(f"{folder.name}.quarantined-{self.disk.identity[:8]}"))
+            folder.rename(folder.with_name(f"{folder.name}.{QUARANTINED}-{self.disk.identity[:8]}"))
 
     def close(self, delete: bool) -> None:
         """Release the medium; with `delete`, remove what is on it."""
@@ -63,7 +64,8 @@ class Medium:
         if self.disk is not None:
             self.disk.release()
         if delete:
-            for folder in self.folders:
+            aside = () if self.disk is None else self.disk.folder.parent.glob(f"*.{QUARANTINED}-*")
+            for folder in (*self.folders, *aside):
                 shutil.rmtree(folder, ignore_errors=True)
 
 

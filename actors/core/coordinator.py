@@ -414,7 +414,8 @@ class CoordinatorCore:
     def _is_emptied(self, info: MemberInfo) -> bool:
         """Whether a disk that leaves was drained, and no other needs what is written down on it."""
         return (
-            info.node in self.placement.draining
+            info.tier != "glacier"  # that is no node's own
+            and info.node in self.placement.draining
             and not self.catalog.used_bytes[info.member]
             and not self.dark
             and not any(info.member in members for members in self.uncertain.values())
