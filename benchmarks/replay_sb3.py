@@ -171,9 +171,11 @@ def main() -> int:
             for kind in KINDS[1:]:
                 ratios = wall_ratios(kind, pairs)
                 spread = (min(ratios), max(ratios))
-                report.at_most(
-                    f"wall time of training, {kind}: SB3's own", SLOWEST_RATIO, median(ratios), "x", spread
-                )
+                name = f"wall time of training, {kind}: SB3's own"
+                if kind == "ours":
+                    report.at_most(name, SLOWEST_RATIO, median(ratios), "x", spread)
+                else:  # it does more: priorities are asked for their reward
+                    report.figure(name, median(ratios), "x", spread)
         if chosen.part != "wall":
             first = chosen.first_seed
             for comparison in compare_rewards(

@@ -39,9 +39,10 @@ def test_members_that_are_lost_answer_nothing() -> None:
 
 
 def test_what_was_found_is_told_and_drawn() -> None:
-    one = Found(1000, 10, 500.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 0.2)
+    one = Found(1000, 10, 500.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 0.2, 2)
     report = Report("scale")
     tell(report, one)
     draw(report, [one], [one])
     assert any("memory a key" in bar.name and bar.measured == 500 for bar in report.bars)
+    assert any("computed" in bar.name and bar.measured == 4.5 for bar in report.bars)
     assert len(report.curves) == 4
