@@ -109,9 +109,20 @@ class Migration:
             async with self._room:
                 if placement.enough(options, placement.choose(options, nbytes)):
                     return  # others have made it meanwhile
-                plan = self._migrator.make_room(options.tier or "warm", options.node, nbytes)
-                if plan is None or not await self._move(plan):
+                if not await self._free(options.tier or "warm", options.node, nbytes):
                     return
+
+    async def _free(self, tier: str, node: str, nbytes: int) -> bool:
+        """Let something sink, and what is in its way below first. Whether there was something."""
+        plan = self._migrator.make_room(tier, node, nbytes)
+        if plan is None:
+            return False
+        placement = self._core.placement
+        room = [placement.free_bytes(m) for m, info in placement.ready.items() if info.tier == plan.tier]
+        if max(room, default=0) < plan.nbytes:
+            await self._free(plan.tier, node, plan.nbytes)
+        await self._move(plan)
+        return True
 
     async def _move(self, plan: Plan) -> int:
         """Carry out a plan; how many keys have moved."""

@@ -22,7 +22,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from ..tiers.policies import MigrationPolicy, RiseOnRead
+from ..tiers.policies import MigrationPolicy, RiseOnRead, TierPolicy
 from ..tiers.predictor import Predictor, PredictorStats
 from .core.catalog import Catalog, Entry
 from .core.commands import Located
@@ -193,7 +193,7 @@ class Migrator:
         are leaving until `settle` is called for each plan."""
         plans = [*self._promotions()]
         now_s = self._clock()
-        for member, policy in self._residents.policies.items():
+        for member, policy in self._lowest_first():
             below = self._carried_below(member)
             if below is None or self._paused_until_s.get(member, now_s) > now_s:
                 continue
@@ -307,6 +307,12 @@ class Migrator:
         for tier, keys in chosen.items():
             self._asked.update(keys)
             yield from self._batches(keys, tier, "promotion")
+
+    def _lowest_first(self) -> list[tuple[MemberId, TierPolicy]]:
+        """So that there is room below for what sinks."""
+        found = list(self._residents.policies.items())
+        found.sort(key=lambda pair: -TIER_ORDER.index(pair[1].tier))
+        return found
 
     def _carried_below(self, member: MemberId) -> str | None:
         """The next tier down that somebody carries; None for a member that is not there."""
