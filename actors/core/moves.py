@@ -62,6 +62,8 @@ class MoveRequest:
             node = event.node or ready[source].node
             target = core.placement.in_tier(event.tier, node, entry.nbytes, avoid)
             if target is None:
+                if core.placement.in_tier(event.tier, node, entry.nbytes, entry.holders) is not None:
+                    continue  # there will be room where a leftover is being removed just now
                 self._done(key, Outcome.FULL)
                 continue
             batches.setdefault((source, target), []).append(key)

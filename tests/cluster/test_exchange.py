@@ -61,3 +61,12 @@ def test_small_and_large_values_move_together(memory: MemoryManager) -> None:
         memory._client.move_many(list(values), tier)
         back = memory.retrieve_many(values)
         assert all(np.array_equal(back[key], value) for key, value in values.items())
+
+
+def test_a_value_can_go_back_at_once_to_where_it_came_from(memory: MemoryManager) -> None:
+    """What it left behind there may still be on its way out."""
+    memory.store("there", np.arange(100_000), tier="warm")
+    for _ in range(5):
+        memory.move("there", "cold")
+        memory.move("there", "warm")
+    assert memory.get_tier("there") == "warm"
