@@ -63,6 +63,16 @@ class Activity:
             self.missed += sum(where.outcome is Outcome.MISSING for where in located)
         self.hot_keys.read(keys)
 
+    @property
+    def newest_number(self) -> int:
+        """The number of the last announcement; 0 before the first."""
+        return self._numbers
+
+    def since(self, after: int) -> tuple[Announcement, ...]:
+        """The announcements after this number that are still kept."""
+        wanted = min(self._numbers - after, len(self.announcements))
+        return tuple(self.announcements)[len(self.announcements) - wanted :] if wanted > 0 else ()
+
     def newest(self) -> list[Announcement]:
         """The last events, the newest first."""
         return list(self.announcements)[: -EVENTS_SHOWN - 1 : -1]

@@ -26,10 +26,12 @@ from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, Outcome, StoreOptions
 from .core.read_plan import RETRY_S, ReadPlan
+from .cuts import Cut
 from .outcomes import error_of, raise_first
 from .parcel import pack_many, split
 from .reader import Part, Reader, count_of
 from .recent_values import MAX_VALUE_BYTES, Recent, RecentValues
+from .subscription import Event, Subscription
 
 FULL_TRIES = 4
 """How often a store asks for room, each time after the coordinator has let others sink."""
@@ -251,6 +253,22 @@ class MemoryClient:
     def tier_of(self, member: MemberId) -> str:
         """The tier that a member is: the last part of its name, without a number."""
         return member.rpartition("/")[2].rstrip("0123456789")
+
+    def subscribe(
+        self, kinds: Sequence[str], callback: Callable[[Event], None] | None, hidden_prefix: str = ""
+    ) -> Subscription:
+        """What happens on the cluster from now on."""
+        return Subscription(self._connection, kinds, callback, hidden_prefix)
+
+    def begin_cut(self) -> Cut:
+        """A point in time for a snapshot of everything."""
+        cut: Cut = self._connection.call("begin_cut")
+        return cut
+
+    def read_cut(self, cut: Cut, keys: Sequence[str], *, last: bool = False) -> tuple[str, ...]:
+        """These keys of a cut have been read; which ones to read next, because writers wait for them."""
+        urgent: tuple[str, ...] = self._connection.call("read_cut", cut.id, tuple(keys), last)
+        return urgent
 
     def blobs(self, keys: Sequence[str], batch_bytes: int) -> Iterator[Blob]:
         """Keys as they are stored, record and bytes; those that are deleted meanwhile are left out."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -19,6 +20,7 @@ from .names import NAMESPACE, check_cluster_name, memoria_actor_name
 from .running import find_coordinator
 from .session import RaySession, check_not_forked
 from .status import Snapshot
+from .subscription import Event, Subscription
 
 if TYPE_CHECKING:
     from ..replay.schema import Schema
@@ -53,6 +55,7 @@ class Cluster:
         self._session = session
         self._closed = False
         self._memories: list[MemoryManager] = []
+        self._subscriptions: list[Subscription] = []
 
     def memory(self, *, timeout_s: float = 60.0) -> MemoryManager:
         """A `MemoryManager` on this cluster; what one driver stores, all can read."""
@@ -123,6 +126,12 @@ class Cluster:
         """The layer below `memory()`: encoded values, requests and receipts."""
         self._check_open()
         return MemoryClient(self.name, self.namespace, timeout_s=timeout_s)
+
+    def subscribe(self, *kinds: str, callback: Callable[[Event], None] | None = None) -> Subscription:
+        """What happens from now on; see `MemoryManager.subscribe`. Ends with this connection."""
+        subscription = self.client().subscribe(kinds, callback)
+        self._subscriptions.append(subscription)
+        return subscription
 
     def status(self, *, timeout_s: float = 10.0) -> Snapshot:
         """One frozen picture of nodes, tiers and background loops."""
@@ -196,6 +205,8 @@ class Cluster:
         """Disconnect. Twice is fine."""
         if self._closed:
             return
+        for subscription in self._subscriptions:
+            subscription.close()
         for memory in self._memories:
             memory.close()
         self._closed = True

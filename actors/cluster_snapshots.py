@@ -1,21 +1,23 @@
 """`ClusterSnapshots`: everything that a cluster holds, in one file, and back.
 
-Values are read in batches, each in the version that the coordinator names for the batch. A key that is
-written while the snapshot is taken is in it in its old or its new version, whole; a snapshot of a cluster
-whose writers pause is a point in time.
+A snapshot is a point in time, whatever writers do meanwhile: see `cuts`. Every value is compared with the
+version that it had at that moment. Where one has changed before it was read (the cut was released, because
+a writer had waited too long), the snapshot is begun anew.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..errors import InvalidValue, KeyNotFound
+from ..errors import InvalidValue, KeyNotFound, MemoriesError, Unavailable
 from ..paths import data_folder
 from ..tiers.blobs import Blob
 from ..tiers.encoded import Encoded
@@ -23,9 +25,12 @@ from ..tiers.progress import Progress
 from ..tiers.snapshots import SnapshotInfo, SnapshotReader, write_snapshot
 from .client import MemoryClient
 from .core.model import StoreOptions
+from .cuts import Cut
 
 BATCH_KEYS = 256
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 16 << 20
+"""A writer that waits for a key waits for one batch at most before the key's own."""
+TRIES = 3
 SUFFIX = ".memories"
 
 
@@ -38,6 +43,10 @@ class SnapshotFile:
     description: str
     created_s: float
     keys: int
+
+
+class _CutBrokenError(Exception):
+    """A value is not any more what it was at the moment of the cut."""
 
 
 class ClusterSnapshots:
@@ -53,17 +62,35 @@ class ClusterSnapshots:
         if path is None:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         target = path if path is not None else self.folder / f"{name}{SUFFIX}"
+        for left in reversed(range(TRIES)):
+            try:
+                info = self._write(target, description)
+                break
+            except _CutBrokenError as error:
+                if not left:
+                    raise Unavailable(
+                        f"no snapshot: {error}, {TRIES} times in a row. Writers wait for a snapshot for a "
+                        "bounded time; take it while they write less, or where the data can be read faster"
+                    ) from None
+        return (name if path is None else str(path)), info
+
+    def _write(self, target: Path, description: str) -> SnapshotInfo:
         partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        cut = self._client.begin_cut()
         try:
             with partial.open("xb") as file:
-                info = write_snapshot(file, self._blobs(), description=description, created_s=time.time())
+                blobs = self._blobs(cut)
+                info = write_snapshot(file, blobs, description=description, created_s=cut.taken_s)
                 file.flush()
                 os.fsync(file.fileno())
             partial.replace(target)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        return (name if path is None else str(path)), info
+        finally:
+            with contextlib.suppress(MemoriesError):  # then its lease ends it
+                self._client.read_cut(cut, (), last=True)
+        return info
 
     def restore(self, source: str | Path, keys: Sequence[str] | None, allow_pickle: bool) -> list[str]:
         """Store what a snapshot holds, after all of it was verified; the keys. What is not in it stays."""
@@ -91,13 +118,31 @@ class ClusterSnapshots:
             "list_snapshots() lists the ids"
         )
 
-    def _blobs(self) -> Iterator[Blob]:
-        keys = self._client.keys()
-        with Progress("Writing a snapshot", len(keys), unit="keys") as progress:
-            for start in range(0, len(keys), BATCH_KEYS):
-                for blob in self._client.blobs(keys[start : start + BATCH_KEYS], BATCH_BYTES):
+    def _blobs(self, cut: Cut) -> Iterator[Blob]:
+        """Every value of the cut, in its version; those first for which writers wait."""
+        places = {key: place for place, key in enumerate(cut.keys)}
+        left = dict.fromkeys(cut.keys)
+        urgent: tuple[str, ...] = ()
+        with Progress("Writing a snapshot", len(left), unit="keys") as progress:
+            while left:
+                batch = list(islice((key for key in urgent if key in left), BATCH_KEYS))
+                batch = batch or list(islice(left, BATCH_KEYS))
+                missing = dict.fromkeys(batch)
+                for blob in self._client.blobs(batch, BATCH_BYTES):
+                    key = blob.record.key
+                    place = places[key]
+                    if blob.record.version != (cut.epochs[place], cut.sequences[place]):
+                        raise _CutBrokenError(f"{key!r} was overwritten before it was read")
+                    del missing[key]
                     yield blob
                     progress.advance()
+                now_s = time.time()
+                for key in missing:
+                    if cut.expires_s[places[key]] > now_s:
+                        raise _CutBrokenError(f"{key!r} was deleted before it was read")
+                for key in batch:
+                    del left[key]
+                urgent = self._client.read_cut(cut, batch)
 
     def _store(self, blobs: Sequence[Blob]) -> None:
         by_options: dict[StoreOptions, list[Blob]] = {}

@@ -112,6 +112,16 @@ class Connection:
         )
         return found
 
+    def call(self, method: str, *arguments: Any, timeout_s: float | None = None) -> Any:
+        """What a method of the coordinator answers; one that may be called again."""
+        self.check_usable()
+        deadline = Deadline.after(self.timeout_or_default(timeout_s), method)
+        return persist(
+            lambda s: get(getattr(self.coordinator(), method).remote(*arguments), s),
+            deadline,
+            self.forget_coordinator,
+        )
+
     def close(self) -> None:
         """Forget the connection. The cluster goes on."""
         self._closed = True

@@ -23,13 +23,14 @@ from .. import __version__
 from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
 from . import logs, wire
-from .activity import Activity, Announcement
+from .activity import Activity
 from .config import ClusterConfig
 from .core import commands as cmd
 from .core import events as ev
 from .core.coordinator import CoordinatorCore
 from .core.membership import Phase
 from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
+from .cuts import Cut, Cuts
 from .drains import Drains
 from .heartbeat import Heartbeat
 from .migration import Migration
@@ -39,6 +40,7 @@ from .observer import Observer
 from .replay.directory import ReplayDirectory
 from .snapshots import SnapshotMaker
 from .status import Snapshot
+from .subscription import Announcements
 from .view_log import ViewLog
 
 log = logging.getLogger(__name__)
@@ -77,6 +79,8 @@ class Coordinator:
         self._migration = Migration(self._core, migrator, self._owner, self._ask_core, self._announce)
         self.heartbeats = {name: Heartbeat(name) for name in ("tick", "nodes")} | self._migration.heartbeats
         self.heartbeats["replay"] = self._replay.heartbeat
+        self._cuts = Cuts(self._core)
+        self._known_nodes: frozenset[str] = frozenset()
         self._observer = Observer(cluster, namespace)
         self._nodes.is_watched = lambda: self._observer.watched
         self._snapshots = SnapshotMaker(
@@ -113,6 +117,8 @@ class Coordinator:
         future = self._waiting.get(request)
         if future is None:
             await asyncio.shield(self._started)
+            if isinstance(event, ev.StoreMany | ev.DeleteMany | ev.UpdateKeys):
+                await self._cuts.wait(event.keys)
             future = self._waiting.setdefault(request, self._loop.create_future())
             self._feed(event)
         return await asyncio.shield(future)
@@ -122,13 +128,18 @@ class Coordinator:
         await asyncio.shield(self._started)
         self._feed(event)
 
-    async def announcements(self, after: int, timeout_s: float) -> list[Announcement]:
-        """What has happened since announcement `after`; waits up to `timeout_s` for the first."""
-        known = self._activity.announcements
-        if not known or known[-1].number <= after:
+    async def events_after(self, source: str, after: int, timeout_s: float) -> Announcements:
+        """What has happened since announcement `after` of the life `source`; waits up to `timeout_s` for
+        the first. Of another life: everything since this one began; of none: nothing, only where it is."""
+        activity = self._activity
+        if source == self._owner and activity.newest_number <= after:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._announced.wait(), timeout_s)
-        return [a for a in known if a.number > after]
+        if source and source != self._owner:
+            after = 0
+        found = activity.since(after) if source else ()
+        missed = found[0].number - after - 1 if found else 0
+        return Announcements(self._owner, activity.newest_number, found, missed)
 
     async def members(self) -> tuple[MemberInfo, ...]:
         """The members that can be read and written now."""
@@ -163,6 +174,18 @@ class Coordinator:
         are asked at most once a second, and waited for a moment only."""
         await self._observer.look()
         return replace(self._snapshots.take(), migration=self._migration.status())
+
+    async def begin_cut(self) -> Cut:
+        """A point in time for a snapshot; until it has read a key, writers of that key wait."""
+        await asyncio.shield(self._started)
+        return await self._cuts.begin()
+
+    async def read_cut(self, cut: str, keys: tuple[str, ...], last: bool) -> tuple[str, ...]:
+        """These keys of a cut have been read; `last`: it is not needed any more. What to read next."""
+        urgent = self._cuts.read(cut, keys)
+        if last:
+            self._cuts.end(cut)
+        return urgent
 
     async def drain(self, node: str, undo: bool = False) -> None:
         """Begin to move everything off a node, or let it take data again."""
@@ -283,12 +306,14 @@ class Coordinator:
         while True:
             with self.heartbeats["tick"].beat():
                 self._feed(ev.Tick())
+                self._cuts.expire()
             await asyncio.sleep(TICK_S)
 
     async def _watch_forever(self) -> None:
         while True:
             with self.heartbeats["nodes"].beat():
                 greeted = await self._nodes.ensure_and_greet()
+                self._note_nodes()
                 await self._follow_drains()
                 live = self._core.membership.live
                 for info in list(live.values()):
@@ -308,6 +333,15 @@ class Coordinator:
         for node in known - draining:
             if self._nodes.is_up(node):  # of one that has gone it is to be remembered that it was empty
                 self._feed(ev.DrainNode(node, undo=True))
+
+    def _note_nodes(self) -> None:
+        """Tell subscribers of nodes that have come or gone."""
+        alive = frozenset(self._nodes.carriers())
+        for node in sorted(alive - self._known_nodes):
+            self._announce(cmd.Announce("node joined", node))
+        for node in sorted(self._known_nodes - alive):
+            self._announce(cmd.Announce("node lost", node))
+        self._known_nodes = alive
 
     def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(coroutine)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
-import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -17,13 +16,16 @@ from ..tiers.record import Version
 from ..tiers.validation import check_key, check_keys, check_metadata, check_priority
 from .client import MemoryClient, Receipt
 from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_folder, snapshot_path
-from .config import DEFAULT_SIZES_GB, GB, ClusterConfig
 from .core.model import TIER_ORDER, Outcome, StoreOptions
 from .memory_reports import MemoryReports
-from .session import RaySession
+from .private_cluster import open_private, private_config
+from .subscription import Event, Subscription
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..tiers.policies import MigrationPolicy
+    from .aio import AsyncMemory
     from .cluster import Cluster
 
 INTERNAL_PREFIX = "\x00"
@@ -71,8 +73,10 @@ class MemoryManager:
         self._keeps_data = name is not None or storage_path is not None
         self._closed = False
         self._default_replicas = 1
+        self._subscriptions: list[Subscription] = []
+        self._aio: AsyncMemory | None = None
         if cluster is None:
-            config = _config(
+            config = private_config(
                 sizes,
                 glacier_memory_enabled or glacier_enabled,
                 glacier,
@@ -80,7 +84,7 @@ class MemoryManager:
                 self._storage_path,
                 name,
             )
-            cluster = _open_private(name, config, timeout_s)
+            cluster = open_private(name, config, timeout_s)
         elif any(size is not None for size in sizes.values()) or migration_policy or glacier:
             raise InvalidValue("sizes and policies of a shared cluster are given to connect(config=...)")
         self._cluster = cluster
@@ -318,6 +322,34 @@ class MemoryManager:
         self._check_open()
         return self._reports.recorded()
 
+    def visualize(self) -> Figure:
+        """A picture of usage and data flow, as a matplotlib figure: save it, or show it in a notebook."""
+        from .picture import draw
+
+        self._check_open()
+        return draw(self._cluster.status())
+
+    # -- other ways to call ------------------------------------------------------------------------------
+
+    def subscribe(self, *kinds: str, callback: Callable[[Event], None] | None = None) -> Subscription:
+        """What happens from now on: values moved, evicted, repaired, lost, expired; tier actors and nodes
+        that join or are lost. Without `kinds` all of it. An iterator, or with `callback` a thread that
+        calls it; see `Subscription`. It ends with this memory, if it is not closed before."""
+        self._check_open()
+        subscription = self._client.subscribe(kinds, callback, INTERNAL_PREFIX)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    @property
+    def aio(self) -> AsyncMemory:
+        """The same methods to be awaited: ``await memory.aio.retrieve("key")``."""
+        from .aio import AsyncMemory
+
+        self._check_open()
+        if self._aio is None:
+            self._aio = AsyncMemory(self)
+        return self._aio
+
     # -- the end ---------------------------------------------------------------------------------------------
 
     def cleanup(self) -> None:
@@ -334,6 +366,10 @@ class MemoryManager:
     def close(self) -> None:
         """End this connection. Twice is fine."""
         self._closed = True
+        for subscription in self._subscriptions:
+            subscription.close()
+        if self._aio is not None:
+            self._aio.close()
         self._reports.stop_recording()
         self._client.close()
 
@@ -384,36 +420,3 @@ def _check_tier(tier: str) -> str:
     if tier not in TIER_ORDER:
         raise InvalidValue(f"tier {tier!r} is not one of {', '.join(TIER_ORDER)}")
     return tier
-
-
-def _config(
-    sizes: Mapping[str, float | None],
-    glacier_enabled: bool,
-    glacier: Mapping[str, Any] | None,
-    policy: MigrationPolicy | None,
-    storage_path: Path | None,
-    name: str | None,
-) -> ClusterConfig:
-    budgets: dict[str, Any] = {}
-    for tier, size in sizes.items():
-        chosen = DEFAULT_SIZES_GB[tier] if size is None else size
-        if not chosen > 0:
-            raise InvalidValue(f"{tier}_memory_size must be a positive number of GB, not {chosen!r}")
-        budgets[f"{tier}_bytes"] = int(chosen * GB)
-    if glacier_enabled and glacier is None:
-        glacier = {"provider": "local"}
-    return ClusterConfig(
-        **budgets,
-        glacier=glacier,
-        storage_path=storage_path,
-        migration_policy=policy,
-        temporary=name is None and storage_path is None,
-    )
-
-
-def _open_private(name: str | None, config: ClusterConfig, timeout_s: float) -> Cluster:
-    from .cluster import open_cluster
-    from .names import NAMESPACE, check_cluster_name
-
-    chosen = f"private-{uuid.uuid4().hex[:12]}" if name is None else check_cluster_name(name)
-    return open_cluster(RaySession.private(), chosen, NAMESPACE, config, timeout_s)

@@ -112,6 +112,12 @@ class CoordinatorCore:
             self.busy or self.uncertain or self.undecided or self.stalled or self.dark
         )
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether this coordinator serves, and no client is changing anything at this moment."""
+        waiting = self.busy or self._waiting or self._held or self._parked
+        return self.phase is Phase.SERVING and not waiting
+
     def handle(self, event: ev.Event) -> list[out.Command]:
         """Take one event and return what is to be done now, in this order."""
         match event:
