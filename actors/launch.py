@@ -14,6 +14,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .config import ClusterConfig
 from .core.model import CoreConfig
+from .gpu_share import actors_for, options_for
 from .names import coordinator_name, memoria_actor_name, tier_actor_name
 
 HEAD = "node:__internal_head__"
@@ -30,7 +31,7 @@ def tiers_of_node(node: Mapping[str, Any], config: ClusterConfig) -> Iterator[tu
     if config.node_selector is not None and config.node_selector not in resources:
         return
     for tier in config.tiers:
-        for index in range(max(1, int(resources.get("GPU", 0))) if tier == "hot" else 1):
+        for index in range(actors_for(resources.get("GPU", 0)) if tier == "hot" else 1):
             yield tier, index
     if config.glacier is not None and HEAD in resources:
         yield "glacier", 0
@@ -42,7 +43,6 @@ def start_tier_actor(
     """The tier actor of a node, which is started if it does not run yet."""
     from .tier_actor import TierActor
 
-    gpus = config.gpu_fraction if tier == "hot" and _gpus(node_id) else 0
     return (
         ray.remote(TierActor)
         .options(
@@ -54,7 +54,7 @@ def start_tier_actor(
             max_task_retries=0,
             max_concurrency=MEMBER_CALLS,
             num_cpus=0,
-            num_gpus=gpus,
+            **options_for(tier, _gpus(node_id), config.gpu_fraction),
             scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         )
         .remote(cluster, namespace, node_id, tier, index, config)

@@ -14,9 +14,11 @@ import ray
 from ..errors import InvalidValue
 from ..paths import data_folder
 from ..tiers.blobs import BlobStore
+from ..tiers.info import find_gpus
 from .config import OBJECT_STORE_SHARE, ClusterConfig
 from .core.model import MemberId
 from .disk import Disk
+from .gpu_share import budget_bytes, context_bytes, device_name
 from .names import member_id
 from .shared_blobs import SharedBlobs
 
@@ -89,17 +91,19 @@ def _hot(node: str, index: int, config: ClusterConfig) -> Medium:
 
     from ..tiers.hot import HotBlobs
 
-    if config.device is not None:
-        device = torch.device(config.device)
-    else:
-        device = torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    visible = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    device = torch.device(device_name(config.device, index, visible))
     if device.type == "cuda":
+        number = 0 if device.index is None else device.index
+        before = next((g for g in find_gpus() if g.index == number), None)
+        torch.zeros(1, device=device)  # makes the context
         free, _total = torch.cuda.mem_get_info(device)
-        available = int(free)
+        free_before = None if before is None else before.total_memory_bytes - before.used_memory_bytes
+        capacity = budget_bytes(config.hot_bytes, int(free), context_bytes(free_before, int(free)))
     else:
-        available = int(psutil.virtual_memory().total * HOST_SHARE_FOR_HOT)
+        capacity = min(config.hot_bytes, int(psutil.virtual_memory().total * HOST_SHARE_FOR_HOT))
     blobs = HotBlobs({str(device): device}, None)
-    return Medium(member_id(node, "hot", index), blobs, min(config.hot_bytes, available), in_memory=True)
+    return Medium(member_id(node, "hot", index), blobs, capacity, in_memory=True)
 
 
 def _cold(cluster: str, config: ClusterConfig) -> Medium:
