@@ -167,12 +167,14 @@ def _watch(
     cluster: Cluster, memory: MemoryManager, sizes: Sizes, found: Found, written: threading.Event
 ) -> None:
     connection = memory._client._connection
-    members = connection.members(Deadline.after(30, "the members"))
+    deadline = Deadline.after(600, "watching the tiers")
+    members = connection.members(deadline)
+    actors = {info: connection.tier_actor(info.member, deadline) for info in members}
     warm_bytes = sum(info.capacity_bytes for info in members if info.tier == "warm")
     others = object_store_bytes() - sum(t.used_bytes for t in cluster.status().tiers if t.tier == "warm")
     while not written.wait(0.05):
-        for info in members:
-            held = ray.get(connection.tier_actor(info.member).held_bytes.remote(), timeout=30)
+        for info, actor in actors.items():
+            held = ray.get(actor.held_bytes.remote(), timeout=30)
             over = held - info.capacity_bytes
             found.over_bytes[info.tier] = max(over, found.over_bytes.get(info.tier, over))
         found.store_over_bytes = max(found.store_over_bytes, object_store_bytes() - others - warm_bytes)

@@ -9,6 +9,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as RayCluster
 
+from memories.actors.calls import Deadline
 from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
 
@@ -41,7 +42,8 @@ def test_every_gpu_has_its_hot_actor_and_learners_keep_the_rest(gpu_node: tuple[
     assert all(0 < tier.capacity_bytes < 2048 * MB for tier in hot)  # the context is paid for
     assert ray.available_resources()["GPU"] >= 0.9 * torch.cuda.device_count()
     connection = cluster.client()._connection
-    actors = [connection.tier_actor(tier.member) for tier in hot]
+    deadline = Deadline.after(60, "looking at the hot actors")
+    actors = [connection.tier_actor(tier.member, deadline) for tier in hot]
     places = [ray.get(a.__ray_call__.remote(lambda self: list(self._blobs.places))) for a in actors]
     assert {place for (place,) in places} == {f"cuda:{i}" for i in range(len(hot))}
 
