@@ -39,6 +39,8 @@ def replay_statuses(
     """One status a buffer, from the reports of its primaries and backups with their ages."""
     buffers: dict[str, dict[int, list[tuple[ShardReport, float]]]] = {}
     for report, age_s in reports:
+        if report.role == "none":
+            continue  # it belongs to no view (any more)
         buffers.setdefault(report.buffer, {}).setdefault(report.shard, []).append((report, age_s))
     return tuple(_buffer(name, shards, rates, now_s) for name, shards in sorted(buffers.items()))
 

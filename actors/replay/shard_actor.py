@@ -26,6 +26,7 @@ from ...replay.rate_limiters import Counters
 from ..calls import GONE
 from ..heartbeat import Heartbeat
 from ..names import coordinator_name
+from ..reports import ShardReport
 from .core import events as ev
 from .core.directory import Greeted
 from .core.draws import Mass
@@ -33,6 +34,7 @@ from .core.model import Replica, ShardView
 from .core.replicated import RowsState
 from .core.shard import Role, ShardCore
 from .saves import SavedShard, ShardSaves, write_nameless
+from .shard_figures import ShardFigures
 from .spec import ReplaySpec
 
 log = logging.getLogger(__name__)
@@ -85,6 +87,7 @@ class ReplayShard:
             time.monotonic,
             ack_early=self._spec.ack == "primary",
         )
+        self._figures = ShardFigures(self._core, self._spec)
         self._calls = itertools.count(1)
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._peers: dict[str, Any] = {}
@@ -116,6 +119,8 @@ class ReplayShard:
         """Set priorities; `Done.result` is the buffer's `UpdateResult`."""
         operation = ev.SetPriorities(handles, priorities)
         done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
+        if isinstance(done, ev.Done):
+            self._figures.updated(done.result)
         return done
 
     async def sample(self, count: int, seed: int | None = None) -> ShardSample | ev.NotPrimary | Mass:
@@ -132,6 +137,7 @@ class ReplayShard:
         except NothingToSample:
             return self._mass()
         rows.sampled += count
+        self._figures.drawn(batch.handles)
         probabilities = batch.probabilities if self._spec.prioritized else None
         return ShardSample(batch.columns, batch.handles, probabilities, self._mass())
 
@@ -176,6 +182,10 @@ class ReplayShard:
             return ev.NotPrimary(self._core.view)
         rows = self._core.rows
         return Counters(len(rows.buffer), rows.buffer.inserted, rows.sampled)
+
+    async def report(self) -> ShardReport:
+        """How this replica is, for the status page."""
+        return self._figures.report()
 
     async def stats(self) -> ShardStats:
         """This replica in figures."""
@@ -280,6 +290,7 @@ class ReplayShard:
         while True:
             with self.heartbeat.beat():
                 self._feed(ev.Tick())
+                self._figures.tick()
             await asyncio.sleep(self.heartbeat.pause_s(TICK_S))
 
     def _mass(self) -> Mass:
