@@ -1,5 +1,6 @@
 """Caching, host information, replay buffers and a dashboard under one short name."""
 
+from memories.dashboard.launch import run_dashboard
 from memories.replay import (
     Experience,
     ExperienceReplay,
@@ -23,4 +24,8 @@ __all__ = [
     "PrioritizedExperienceReplay",
     "memoize",
     "monitor_memory_usage",
+    "run_dashboard",
 ]
+
+if __name__ == "__main__":  # `streamlit run memory.py`
+    run_dashboard()

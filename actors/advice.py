@@ -140,6 +140,7 @@ def _tiers(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _replay(snapshot: Snapshot) -> Iterator[Advice]:
+    names = {node.node: node.name for node in snapshot.nodes}
     for buffer in snapshot.replay:
         for shard in buffer.shards:
             name = f"shard {shard.shard} of replay buffer {buffer.name!r}"
@@ -154,7 +155,7 @@ def _replay(snapshot: Snapshot) -> Iterator[Advice]:
                 yield Advice(
                     "warning",
                     "replay",
-                    f"{name} has no backup: its rows are lost if node {shard.node[:8]} is",
+                    f"{name} has no backup: its rows are lost if node {names.get(shard.node, shard.node)} is",
                     "add a node, or wait until the one that is down has been replaced",
                 )
             elif shard.backup_node and not shard.in_sync:

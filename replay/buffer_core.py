@@ -15,6 +15,7 @@ from .batch import Batch, concatenate
 from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots
+from .living import note_buffer
 from .priorities import Priorities, check_priorities
 from .rate_limiters import Counters, MinSize, RateLimiter
 from .removers import OldestRemover
@@ -107,6 +108,7 @@ class BufferCore:
             self._limiter.check(self._capacity)
         if schema is not None:
             self._build(schema)
+        note_buffer(self)
 
     def _build(self, schema: Schema) -> None:
         """Allocate everything, now that the schema is known."""

@@ -8,6 +8,7 @@ from collections import Counter
 from typing import Any
 
 from ..errors import InvalidType
+from .living import note_manager
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class PluginManager:
         self._lock = threading.Lock()
         self._plugins: tuple[MemoryPlugin, ...] = ()
         self._failures: Counter[int] = Counter()  # by id: a plugin need not be hashable
+        note_manager(self)
 
     @property
     def plugins(self) -> tuple[MemoryPlugin, ...]:

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import textwrap
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.support.seeds import SEEDS, Block, seed_blocks
@@ -39,6 +43,8 @@ class Case:
     prints: tuple[str, ...] = ()
     missing: str = ""
     three_nodes: bool = False
+    serves: bool = False
+    """It runs until it is ended, in a checkout."""
     timeout_s: float = 120
 
 
@@ -60,7 +66,7 @@ CASES = {
         prints=(r"Importance sampling weights:",),
     ),
     "000-8-python": Case(after="import time; time.sleep(0.5); assert monitor_thread.is_alive()"),
-    "000-9-bash": Case(missing="the dashboard of part 7 does not exist yet"),
+    "000-9-bash": Case(serves=True),
     "001-0-python": Case(
         prints=(
             r"Data shape: \(1000, 1000\)",
@@ -171,6 +177,9 @@ def test_block_runs_as_printed(block: Block, tmp_path: Path, request: pytest.Fix
     case = CASES[block.id]
     more = request.getfixturevalue("three_nodes") if case.three_nodes else {}
     env = environment(tmp_path) | more
+    if case.serves:
+        serve(block, env)
+        return
     done = (
         run_shell(block, tmp_path, env)
         if block.language == "bash"
@@ -199,6 +208,38 @@ def run_shell(block: Block, folder: Path, env: dict[str, str]) -> subprocess.Com
         ["bash", "-ec", block.code], cwd=folder, env=env, capture_output=True, text=True,
         timeout=120, check=False,
     )  # fmt: skip
+
+
+def serve(block: Block, env: dict[str, str]) -> None:
+    """The block answers on loopback, and on nothing else, until it is ended."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    settings = {"STREAMLIT_SERVER_PORT": str(port), "STREAMLIT_SERVER_HEADLESS": "true"}
+    process = subprocess.Popen(
+        ["bash", "-ec", f"exec {block.code.strip()}"],
+        cwd=Path(__file__).parents[2],
+        env=env | settings,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        ends_s = time.monotonic() + 90
+        while True:
+            assert process.poll() is None, process.communicate()[0]
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=5) as page:
+                    assert b"<title>" in page.read()
+                break
+            except OSError:
+                assert time.monotonic() < ends_s, "it did not answer"
+                time.sleep(0.1)
+        listening = [c for c in psutil.Process(process.pid).net_connections() if c.status == "LISTEN"]
+        assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+    finally:
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "replay": set(),
     "memoria": set(),
     "actors": {"tiers", "replay", "memoria"},
-    "dashboard": {"actors", "tiers"},
+    "dashboard": {"actors", "tiers", "replay"},  # replay: the buffers of its own process
 }
 HEAVY = ("ray", "torch", "numba", "pandas", "streamlit", "boto3", "pyarrow.parquet")
 

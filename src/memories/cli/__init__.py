@@ -42,6 +42,7 @@ main = LazyCommands(
     """,
     modules={
         "completion": "completion",
+        "dashboard": "dashboard",
         "demo": "demo",
         "doctor": "doctor",
         "down": "down",

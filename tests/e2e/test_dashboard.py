@@ -1,0 +1,566 @@
+"""The dashboard in a real Chromium, over a live cluster: what it shows is what the cluster says.
+
+The tests share one cluster and one browser, and run in the order of the file: the later ones take the
+cluster apart. Screenshots go to ``$MEMORIES_SCREENSHOTS`` where that is set, else to a folder of pytest's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from memories.dashboard import figures
+from tests.support.browser import DESKTOP, PHONE, Browser, browser_or_skip
+
+ROOT = Path(__file__).parents[2]
+CLICK_AGAIN_S = 15.0
+PAGES = ("overview", "tiers", "replay", "memoria", "nodes", "events")
+
+
+class Watched:
+    """The cluster in its process; see `tests.support.watched_cluster` for what it can be told."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.watched_cluster"],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.address: str = self._answer()
+
+    def __call__(self, what: str, *arguments: Any) -> Any:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps([what, *arguments]) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, "the cluster's process has ended"
+        return json.loads(line)
+
+    def end(self) -> None:
+        try:
+            self("end")
+            self._process.wait(60)
+        finally:
+            self._process.kill()
+            self._process.communicate()
+
+
+class Server:
+    """`memories dashboard` as a process."""
+
+    def __init__(self, *arguments: str, command: list[str] | None = None, cwd: Path = ROOT) -> None:
+        self.port = _free_port()
+        program = (
+            [*command, str(self.port)]
+            if command
+            else [sys.executable, "-m", "memories", "dashboard", "--port", str(self.port)]
+        )
+        self.process = subprocess.Popen(
+            [*program, *arguments],
+            cwd=cwd,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self.url = f"http://127.0.0.1:{self.port}"
+        _wait_until_it_answers(f"{self.url}/_stcore/health", self.process)
+
+    def end(self) -> str:
+        """Ctrl-C; what it has printed."""
+        self.process.send_signal(signal.SIGINT)
+        try:
+            return self.process.communicate(timeout=30)[0]
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.communicate()[0]
+
+
+def _free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def _wait_until_it_answers(url: str, process: subprocess.Popen[str], timeout_s: float = 90) -> None:
+    ends_s = time.monotonic() + timeout_s
+    while time.monotonic() < ends_s:
+        assert process.poll() is None, process.communicate()[0]
+        try:
+            with urllib.request.urlopen(url, timeout=2):
+                return
+        except OSError:
+            time.sleep(0.1)
+    pytest.fail(f"{url} did not answer within {timeout_s:g} s")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    opened = browser_or_skip()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def watched(browser: Browser) -> Iterator[Watched]:
+    cluster = Watched()
+    yield cluster
+    cluster.end()
+
+
+@pytest.fixture(scope="module")
+def server(watched: Watched) -> Iterator[Server]:
+    served = Server("--address", watched.address, "--name", "live")
+    yield served
+    served.end()
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = Path(os.environ.get("MEMORIES_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_wrong(browser: Browser) -> Iterator[None]:
+    """After each test: no error in the console, and nobody but the server was called."""
+    browser.console.clear()
+    browser.hosts.clear()
+    yield
+    browser.gather()
+    assert browser.console == []
+    assert {host.partition(":")[0] for host in browser.hosts} <= {"127.0.0.1"}, browser.hosts
+
+
+TRAINING = """
+import sys, threading
+from memory import MemoryPlugin, PluginManager, PrioritizedExperienceReplay, run_dashboard
+
+class Counter(MemoryPlugin):
+    pass
+
+plugins = PluginManager()
+plugins.register_plugin(Counter())
+replay = PrioritizedExperienceReplay(capacity=1000, plugin_manager=plugins)
+for step in range(300):
+    replay.store([float(step)], 0, 1.0, [step + 1.0], False)
+replay.sample(16)
+beside = {"cluster": "of-nobody", "port": int(sys.argv[1])}
+threading.Thread(target=run_dashboard, kwargs=beside, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def test_without_a_cluster_it_shows_the_process_that_it_is_in(browser: Browser, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING, encoding="utf-8")
+    served = Server(command=[sys.executable, str(script)])
+    try:
+        found = look(browser, served, "overview", "Plugins")
+        assert "this process" in found["state"]
+        assert found["figures"]["rows"] == "300"
+        assert found["tables"]["plugins"] == [["Counter", "0"]]
+        assert any("no cluster to look at" in alert for alert in found["alerts"])
+        found = look(browser, served, "replay", "Priorities")
+        assert found["figures"]["rows"] == "300 of 1,000"
+        assert found["figures"]["inserted"] == "300"
+        assert found["figures"]["sampled"] == "16"
+        browser.wait(lambda p: p["charts"] == 3, "rates, rows and priorities")
+        for page in ("tiers", "memoria", "nodes", "events"):
+            look(browser, served, page)
+        listening = [c for c in psutil.Process(served.process.pid).net_connections() if c.status == "LISTEN"]
+        assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+    finally:
+        browser.open("about:blank")  # an open page would go on asking
+        served.end()
+
+
+def look(browser: Browser, server: Server, page: str, says: str = "") -> dict[str, Any]:
+    """Go to a page by the navigation, and wait until it is drawn from a whole snapshot."""
+    if not browser.driver.current_url.startswith(server.url):
+        browser.open(server.url)
+
+    clicked_s = 0.0
+
+    def there(found: dict[str, Any]) -> bool:
+        nonlocal clicked_s
+        if found["title"].lower() == page:
+            return bool(found["state"]) and says in found["text"]
+        if found["title"] and time.monotonic() - clicked_s > CLICK_AGAIN_S:
+            clicked_s = time.monotonic()  # each click begins the page anew
+            browser.click_link(page.capitalize())
+        return False
+
+    found = browser.wait(there, f"{page} with {says!r}", 90)
+    assert found["exceptions"] == []
+    return found
+
+
+def shown_or_retry(browser: Browser, watched: Watched, same: Any, what: str, timeout_s: float = 30) -> None:
+    """The page and the cluster agree, at one time within the deadline: both go on meanwhile."""
+    browser.wait(lambda page: same(page, watched("status")), what, timeout_s)
+
+
+def totals(status: dict[str, Any], tier: str, name: str) -> int:
+    return sum(t[name] for t in status["tiers"] if t["tier"] == tier)
+
+
+# -- with no data ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bare_server(watched: Watched) -> Iterator[Server]:
+    served = Server("--address", watched.address, "--name", "bare")
+    yield served
+    served.end()
+
+
+@pytest.mark.parametrize(
+    ("page", "says"),
+    [
+        ("overview", "Nodes online"),
+        ("tiers", "Nobody has read anything"),
+        ("replay", "There is no replay buffer"),
+        ("memoria", "There is no Memoria network"),
+        ("nodes", "head (head)"),
+        ("events", "serving"),
+    ],
+)
+def test_an_empty_cluster_says_so(browser: Browser, bare_server: Server, page: str, says: str) -> None:
+    found = look(browser, bare_server, page, says)
+    assert "cluster bare" in found["state"]
+    if page == "overview":
+        assert found["figures"]["keys"] == "0"
+        assert found["figures"]["found"] == "no reads"
+        assert [row[0] for row in found["tables"]["tiers"]] == ["● warm"]
+
+
+# -- with load -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def loaded(watched: Watched) -> int:
+    keys: int = watched("load")
+    return keys
+
+
+def test_the_overview_shows_the_clusters_figures(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    look(browser, server, "overview")
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        rows = {row[0].removeprefix("● "): row for row in page["tables"]["tiers"]}
+        tiers_agree = all(
+            rows[tier][2] == figures.size(totals(status, tier, "used_bytes"))
+            and rows[tier][3] == figures.size(totals(status, tier, "capacity_bytes"))
+            and rows[tier][4] == figures.count(totals(status, tier, "keys"))
+            for tier in ("hot", "warm", "cold")
+        )
+        engrams = sum(
+            session["working"] + session["shortterm"] + session["longterm"]
+            for network in status["memoria"]
+            for session in network["sessions"]
+        )
+        reads = status["reads"]
+        share = sum(reads["found"].values()) / (sum(reads["found"].values()) + reads["missed"])
+        return (
+            tiers_agree
+            and page["figures"]["nodes"] == "2 of 2"
+            and page["figures"]["keys"] == figures.count(status["keys"])
+            and page["figures"]["stored"] == figures.size(sum(t["used_bytes"] for t in status["tiers"]))
+            and page["figures"]["found"] == figures.percent(share)
+            and page["figures"]["engrams"] == figures.count(engrams)
+            and "healthy" in page["state"]
+        )
+
+    assert loaded > 500
+    shown_or_retry(browser, watched, same, "the overview agrees with the cluster")
+    page = browser.wait(lambda p: p["charts"] == 1, "the chart of usage over time")
+    assert [row[1] for row in page["tables"]["nodes"]] == ["online", "online"]
+
+
+def test_the_tiers_page_shows_flows_keys_and_members(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    look(browser, server, "tiers", "Hottest keys")
+    watched("read")  # so that there is a hit rate over time
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        largest = [(row[0], row[1].removeprefix("● "), row[2]) for row in page["tables"]["largest"]]
+        hottest = [row[0] for row in page["tables"]["hottest"]]
+        members = page["tables"]["members"]
+        return (
+            largest == [(k["key"], k["tier"], figures.size(k["nbytes"])) for k in status["largest"]]
+            and set(hottest) == {k["key"] for k in status["hottest"]}
+            and hottest[0] == status["hottest"][0]["key"] == "features/batch09"
+            and len(members) == len(status["tiers"]) == 6
+            and sorted(row[2] for row in members)
+            == sorted(figures.size(t["used_bytes"]) for t in status["tiers"])
+        )
+
+    shown_or_retry(browser, watched, same, "the tiers page agrees with the cluster")
+    page = browser.wait(
+        lambda p: p["charts"] == 2 and p["diagrams"] >= 1, "both charts and the diagram of flows"
+    )
+    moved = next(flow for flow in watched("status")["flows"] if flow["what"] == "moved")
+    assert (moved["source"], moved["target"]) == ("warm", "cold")
+    assert f"moved {figures.count(moved['keys'])} keys" in page["text"]
+
+
+def test_the_key_browser_finds_by_prefix_and_by_metadata(
+    browser: Browser, server: Server, loaded: int
+) -> None:
+    look(browser, server, "tiers", "Key browser")
+    _browse(browser, prefix="features/", query='{"split": "test", "epoch": {"$gte": 12}}')
+    page = browser.wait(lambda p: "browsed" in p["tables"], "keys are listed")
+    assert [row[0] for row in page["tables"]["browsed"]] == [
+        f"features/batch{n:02d}" for n in range(12, 30, 3)
+    ]
+    assert {row[3] for row in page["tables"]["browsed"]} == {"2"}
+    _browse(browser, prefix="", query="")
+    page = browser.wait(lambda p: f"{loaded} keys match" in p["text"], "all keys match")
+    assert "the first 100 are shown" in page["text"]
+    _browse(browser, prefix="", query="{not JSON")
+    page = browser.wait(lambda p: "could not be looked up" in p["text"], "a bad query is answered")
+    assert page["exceptions"] == []
+
+
+def _browse(browser: Browser, *, prefix: str, query: str) -> None:
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    for label, value in (("Keys that begin with", prefix), ("Metadata query (JSON)", query)):
+        box = browser.driver.find_element(By.CSS_SELECTOR, f'input[aria-label="{label}"]')
+        box.send_keys(Keys.CONTROL, "a")
+        box.send_keys(Keys.DELETE)
+        box.send_keys(value)
+    browser.driver.find_element(By.CSS_SELECTOR, '[data-testid="stFormSubmitButton"] button').click()
+
+
+def test_the_memoria_page_shows_the_network(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    look(browser, server, "memoria")
+    watched("step")
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        (session,) = status["memoria"][0]["sessions"]
+        shown = page["figures"]
+        return (
+            shown["steps"] == str(session["timestep"])
+            and shown["working"] == figures.count(session["working"])
+            and shown["shortterm"] == figures.count(session["shortterm"])
+            and shown["longterm"] == figures.count(session["longterm"])
+        )
+
+    shown_or_retry(browser, watched, same, "the memoria page agrees with the cluster")
+    browser.wait(lambda p: p["charts"] == 3, "engrams over time, lifespans and links")
+
+
+def test_the_replay_page_shows_the_buffer(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    look(browser, server, "replay")
+    watched("play")
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        (buffer,) = status["replay"]
+        names = {node["node"]: node["name"] for node in status["nodes"]}
+        shards = [
+            (row[0], row[1], row[2], row[4], row[6].startswith("in sync")) for row in page["tables"]["shards"]
+        ]
+        per_insert = buffer["sampled"] / buffer["inserted"]
+        return (
+            page["figures"]["rows"]
+            == f"{figures.count(buffer['rows'])} of {figures.count(buffer['capacity'])}"
+            and page["figures"]["inserted"] == figures.count(buffer["inserted"]) == "4,000"
+            and page["figures"]["sampled"] == figures.count(buffer["sampled"])
+            and page["figures"]["per-insert"] == f"{per_insert:.2f}"
+            and shards
+            == [
+                (str(s["shard"]), names[s["node"]], names[s["backup_node"]], figures.count(s["rows"]), True)
+                for s in buffer["shards"]
+            ]
+        )
+
+    shown_or_retry(browser, watched, same, "the replay page agrees with the cluster")
+    browser.wait(lambda p: p["charts"] == 5, "rates, rows, priorities, ages and staleness")
+    (buffer,) = watched("status")["replay"]
+    for histogram in ("priorities", "row_ages"):
+        counted = sum(buffer[histogram]["counts"])
+        assert counted == pytest.approx(buffer["rows"], rel=0.01), histogram
+
+
+def test_the_nodes_page_shows_machines_and_loops(browser: Browser, server: Server, watched: Watched) -> None:
+    look(browser, server, "nodes")
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        shown = {row[0].removesuffix(" (head)"): row for row in page["tables"]["machines"]}
+        stores_agree = all(
+            f"{figures.size(n['object_store_used_bytes'])} of {figures.size(n['object_store_bytes'])}"
+            in shown[n["name"]][3]
+            and figures.size(n["memory_total_bytes"]) in shown[n["name"]][2]
+            and shown[n["name"]][1] == "online"
+            for n in status["nodes"]
+        )
+        loops = {row[0]: row[1] for row in page["tables"]["loops"]}
+        return stores_agree and loops == {loop["name"]: "running" for loop in status["loops"]}
+
+    shown_or_retry(browser, watched, same, "the nodes page agrees with the cluster")
+    browser.wait(lambda p: p["charts"] == 1, "memory over time")
+
+
+def test_the_events_page_shows_what_happened(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    look(browser, server, "events")
+
+    def same(page: dict[str, Any], status: dict[str, Any]) -> bool:
+        shown = [(row[0], row[1]) for row in page["tables"]["events"]]
+        return shown == [(figures.clock(e["at_s"]), e["what"]) for e in status["events"]] and page["figures"][
+            "moved"
+        ] == figures.count(status["counts"]["moved"])
+
+    shown_or_retry(browser, watched, same, "the events page agrees with the cluster")
+
+
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+def test_every_page_fits(
+    browser: Browser, server: Server, pictures: Path, loaded: int, size: tuple[int, int], dark: bool
+) -> None:
+    browser.dark(dark)
+    try:
+        for page in PAGES:
+            browser.resize(size)
+            look(browser, server, page)
+            charts = {"overview": 1, "tiers": 2, "memoria": 3, "nodes": 1, "replay": 5}.get(page, 0)
+            found = browser.wait(
+                lambda p, charts=charts: p["charts"] >= charts and not p["stale"], f"{page} is drawn"
+            )
+            assert found["width"][0] <= found["width"][1], f"{page} is wider than the screen"
+            assert browser.overflowing() == []
+            name = f"{page}-{'phone' if size is PHONE else 'desktop'}-{'dark' if dark else 'light'}.png"
+            browser.screenshot(pictures / name, size[0])
+            assert (pictures / name).stat().st_size > 10_000
+    finally:
+        browser.dark(False)
+        browser.resize(DESKTOP)
+
+
+# -- what it costs -------------------------------------------------------------------------------------
+
+
+def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    """CPU seconds of all our actors, with three tabs open and with none, over the same time."""
+    span_s = 10.0
+    processes = [psutil.Process(pid) for pid in watched("pids").values()]
+
+    def cpu_s() -> float:
+        return sum(p.cpu_times().user + p.cpu_times().system for p in processes)
+
+    def rounds() -> int:
+        return int(next(loop["rounds"] for loop in watched("status")["loops"] if loop["name"] == "observer"))
+
+    def spend() -> float:
+        before, began_s = cpu_s(), time.monotonic()
+        time.sleep(span_s)
+        return (cpu_s() - before) / (time.monotonic() - began_s)
+
+    browser.open("about:blank")
+    time.sleep(8)  # the poller rests six seconds after the last look
+    alone = spend()
+    tabs = [browser.new_tab(server.url) for _ in range(2)]
+    look(browser, server, "memoria")
+    before = rounds()
+    began_s = time.monotonic()
+    watching = spend()
+    asked = rounds() - before
+    seconds = time.monotonic() - began_s
+    for tab in tabs:
+        browser.close_tab(tab)
+    print(
+        f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s watched"
+    )
+    print(f"{asked} rounds in {seconds:.1f} s")
+    assert asked <= seconds + 2
+    assert asked >= 3, "somebody looked"
+    assert watching - alone <= 0.020
+
+
+# -- when something breaks ------------------------------------------------------------------------------
+
+
+def test_a_restarting_coordinator_leaves_the_last_known_state(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    pages = ("overview", "tiers", "memoria", "nodes", "events")
+    keys = figures.count(watched("status")["keys"])
+    look(browser, server, "overview")
+    browser.wait(lambda p: p["figures"]["keys"] == keys, "the keys are shown")
+    pid = watched("pause_coordinator")
+    try:
+        for page in pages:  # every page shows what was known last, marked as old
+            look(browser, server, page)
+            found = browser.wait(lambda p: "last known" in p["state"], f"{page} is marked as old")
+            assert found["exceptions"] == []
+            assert any("Last known state" in alert for alert in found["alerts"])
+            if page == "overview":
+                assert found["figures"]["keys"] == keys
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    look(browser, server, "overview")
+    browser.wait(
+        lambda p: "last known" not in p["state"] and p["figures"]["keys"] == keys,
+        "the new coordinator is shown, with all keys",
+        90,
+    )
+    assert figures.count(watched("status")["keys"]) == keys
+
+
+def test_a_killed_node_is_shown_as_down_with_what_to_do(
+    browser: Browser, server: Server, watched: Watched, loaded: int
+) -> None:
+    watched("kill_worker")
+    look(browser, server, "overview")
+    page = browser.wait(
+        lambda p: (
+            p["figures"]["nodes"] == "1 of 2"
+            and ["worker", "down"] in [row[:2] for row in p["tables"]["nodes"]]
+            and any("Node worker is down" in alert and "ray start" in alert for alert in p["alerts"])
+        ),
+        "one node is down, and what to do is said",
+        90,
+    )
+    assert re.search(r"\d problem", page["state"])
+    for name in PAGES:
+        found = look(browser, server, name)
+        assert "last known" not in found["state"]
+    page = look(browser, server, "nodes", "down")
+    down = next(row for row in page["tables"]["machines"] if row[0] == "worker")
+    assert down[1] == "down"
+    events = look(browser, server, "events", "left")
+    assert {"left", "repaired"} & {row[1] for row in events["tables"]["events"]}
