@@ -124,8 +124,12 @@ def restore(router: Router, spec: ReplaySpec, path: str | Path, timeout_s: float
         for shard, file in states.items():
             _replace_rows(router, shard, _state_of(file), deadline)
     else:
+        # New rows count as inserted: a rate limiter must not wait for all of them to be sampled.
+        limiter = spec.rate_limiter
+        sampled = 0 if limiter is None else max(0, int((rows - limiter.min_size) * limiter.ratio))
         for view in layout.shards:
-            _replace_rows(router, view.shard, RowsState(None, []), deadline)
+            empty = RowsState(None, [], sampled // len(layout.shards))
+            _replace_rows(router, view.shard, empty, deadline)
         _spread(router, saved_spec, spec, states, deadline)
     return rows
 

@@ -138,14 +138,8 @@ class CreditsCore:
         if event.began_s < self._counted_s or not event.by_shard:
             return
         self._counted_s = event.began_s
-        for shard, counters in event.by_shard.items():
-            known = self._by_shard.get(shard, Counters(0, 0, 0))
-            # A shard that was continued from its backup may have counted a few draws less than it said.
-            self._by_shard[shard] = Counters(
-                counters.size,
-                max(known.inserted, counters.inserted),
-                max(known.sampled, counters.sampled),
-            )
+        # They may also have gone back: after a restore, or a few draws after a fail-over.
+        self._by_shard.update(event.by_shard)
         counted = [n for n, lease in self._leases.items() if self._is_counted(lease, event.began_s)]
         for number in counted:
             del self._leases[number]
