@@ -12,11 +12,16 @@ from ...replay.batch import Batch
 from .handle import Replay
 
 
+def as_drawn(batch: Any) -> Any:
+    """For `DataLoader`'s ``collate_fn``: a batch is one already (torch's own takes a TensorDict apart)."""
+    return batch
+
+
 class ReplayDataset(IterableDataset[Any]):
     """Batches of tensors from a replay buffer, for loops and trainers that want a `DataLoader`.
 
-        loader = DataLoader(ReplayDataset(replay, batch_size=256, batches=1_000), batch_size=None)
-        for batch in loader:
+        dataset = ReplayDataset(replay, batch_size=256, batches=1_000)
+        for batch in DataLoader(dataset, batch_size=None, collate_fn=as_drawn):
             replay.update_priorities(batch.handles, learn(batch))
 
     With ``tensordict=True`` each is a TensorDict that has ``weights``, ``probabilities`` and ``handles`` too.

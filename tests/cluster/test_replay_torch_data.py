@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader
 
 from memories.actors.cluster import Cluster
 from memories.actors.replay import Replay
-from memories.actors.replay.torch_data import ReplayDataset
+from memories.actors.replay.torch_data import ReplayDataset, as_drawn
 from memories.errors import InvalidValue
 from memories.replay import Schema
 
@@ -29,7 +29,7 @@ def replay(cluster: Cluster) -> Iterator[Replay]:
 
 
 def test_a_loader_gives_an_epoch_of_tensors(replay: Replay) -> None:
-    loader = DataLoader(ReplayDataset(replay, batch_size=32, batches=5), batch_size=None)
+    loader = DataLoader(ReplayDataset(replay, batch_size=32, batches=5), batch_size=None, collate_fn=as_drawn)
     assert len(loader) == 5
     for _ in range(2):  # every epoch draws anew
         batches = list(loader)
@@ -43,7 +43,7 @@ def test_a_loader_gives_an_epoch_of_tensors(replay: Replay) -> None:
 
 def test_a_loader_gives_tensordicts(replay: Replay) -> None:
     dataset = ReplayDataset(replay, batch_size=32, batches=3, tensordict=True)
-    for batch in DataLoader(dataset, batch_size=None):
+    for batch in DataLoader(dataset, batch_size=None, collate_fn=as_drawn):
         assert batch.batch_size == torch.Size([32])
         assert (batch["obs"] == batch["row"][:, None]).all()
         assert batch["weights"].shape == batch["handles"].shape == (32,)
@@ -53,4 +53,6 @@ def test_what_makes_no_sense_is_refused(replay: Replay) -> None:
     with pytest.raises(InvalidValue, match="at least 1"):
         ReplayDataset(replay, batches=0)
     with pytest.raises(InvalidValue, match="num_workers=0"):
-        list(DataLoader(ReplayDataset(replay, batches=1), batch_size=None, num_workers=1))
+        list(
+            DataLoader(ReplayDataset(replay, batches=1), batch_size=None, collate_fn=as_drawn, num_workers=1)
+        )
