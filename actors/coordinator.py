@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 import uuid
@@ -65,6 +66,9 @@ class Coordinator:
             wall_clock=time.time,
             config=core,
         )
+        # Until the catalog is there: a million entries are made, which stay and have no cycles, and the
+        # collector would walk all of them again and again, for half of the time of a rebuild.
+        gc.disable()
         self._log = ViewLog(cluster)
         self._drains = Drains(cluster)
         self._waiting: dict[RequestId, asyncio.Future[cmd.Reply]] = {}
@@ -295,6 +299,9 @@ class Coordinator:
     def _announce(self, command: cmd.Announce) -> None:
         self._activity.announce(command)
         self._migration.note_announced(command)
+        if command.what == "serving":
+            gc.freeze()  # the collector leaves alone what the rebuild made
+            gc.enable()
         about = {"member": command.member, "keys": len(command.keys), "key": next(iter(command.keys), None)}
         log.info(command.what, extra=about)
         self._announced.set()

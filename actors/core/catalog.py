@@ -6,53 +6,66 @@ which keep three things together: the entries, the keys of each member, and the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from .model import Clients, Kind, MemberId, StoreOptions, Version
 
 
 class Entry:
-    """What is known of one key. Only `Catalog` changes `version`, `kind`, `nbytes`, `holders`, `marks`."""
+    """What is known of one key. Only `Catalog` changes `version`, `kind`, `nbytes`, `holders`, `marks`.
 
-    __slots__ = (
-        "changed_s",
-        "clients",
-        "durable",
-        "expires_s",
-        "holders",
-        "kind",
-        "marks",
-        "nbytes",
-        "pinned",
-        "priority",
-        "replicas",
-        "version",
-    )
+    There may be ten million of them, so what many share is one object: `wanted`, what its store asked for,
+    the version, the clients and the members.
+    """
 
-    def __init__(self, version: Version, kind: Kind, nbytes: int, clients: Clients, options: StoreOptions):
+    __slots__ = ("changed_s", "clients", "holders", "kind", "marks", "nbytes", "version", "wanted")
+
+    def __init__(
+        self,
+        version: Version,
+        kind: Kind,
+        nbytes: int,
+        clients: Clients,
+        wanted: StoreOptions,
+        holders: tuple[MemberId, ...] = (),
+        marks: tuple[MemberId, ...] = (),
+        changed_s: float = 0.0,
+    ):
         self.version = version
         self.kind = kind
         self.nbytes = nbytes
         self.clients = clients
-        self.replicas = options.replicas
-        self.durable = options.durable
-        self.priority = options.priority
-        self.expires_s = options.expires_s
-        self.pinned = options.pinned
-        self.holders: tuple[MemberId, ...] = ()
+        self.wanted = wanted
+        self.holders = holders
         """Members with the value in this version."""
-        self.marks: tuple[MemberId, ...] = ()
+        self.marks = marks
         """Members with a tombstone or a superseded mark, of this version or an older one."""
-        self.changed_s = 0.0
+        self.changed_s = changed_s
+
+    @property
+    def replicas(self) -> int:
+        return self.wanted.replicas
+
+    @property
+    def durable(self) -> bool:
+        return self.wanted.durable
+
+    @property
+    def priority(self) -> float:
+        return self.wanted.priority
+
+    @property
+    def expires_s(self) -> float | None:
+        return self.wanted.expires_s
+
+    @property
+    def pinned(self) -> bool:
+        return self.wanted.pinned
 
     def options(self, tier: str | None) -> StoreOptions:
         """What the entry asks for, as options for a placement in a tier."""
-        return StoreOptions(
-            tier=tier,
-            replicas=self.replicas,
-            durable=self.durable,
-            priority=self.priority,
-            expires_s=self.expires_s,
-            pinned=self.pinned,
-        )
+        return replace(self.wanted, node="", tier=tier, allow_degraded=False)
 
     def seen(self, client: str) -> int:
         """The highest request sequence of this client that changed the key; -1 for none."""
@@ -79,14 +92,50 @@ def united(newer: Clients, older: Clients) -> Clients:
     return tuple(marks.items())
 
 
+MAX_SHARED = 4096
+
+
 class Catalog:
     """Entries by key; not thread-safe."""
 
     def __init__(self) -> None:
+        self._shared: dict[StoreOptions, StoreOptions] = {}
         self.entries: dict[str, Entry] = {}
         self.keys_at: dict[MemberId, dict[str, None]] = {}
         """Keys of which the member holds the value or a mark, in the order in which it got them."""
         self.used_bytes: dict[MemberId, int] = {}
+
+    def shared(self, options: StoreOptions) -> StoreOptions:
+        """Options that are equal to these and that other entries have already, where there are any.
+
+        Placement is over when an entry is made, so node and tier are left out.
+        """
+        if options.node or options.tier is not None or options.allow_degraded:
+            options = replace(options, node="", tier=None, allow_degraded=False)
+        if options.expires_s is not None:
+            return options  # nearly every one is another
+        if len(self._shared) >= MAX_SHARED:
+            self._shared.clear()
+        return self._shared.setdefault(options, options)
+
+    def add_fresh(self, member: MemberId, keys: Sequence[str], entries: Sequence[Entry]) -> bool:
+        """Take in all that one member has, its holders and marks included, if no key is known yet.
+
+        The same as `put` for each, in a fraction of the time; False, and nothing changed, where a key is
+        known or occurs twice.
+        """
+        if self.keys_at[member] or not self.entries.keys().isdisjoint(keys):
+            return False
+        made = dict(zip(keys, entries, strict=True))
+        if len(made) != len(keys):
+            return False
+        if self.entries:
+            self.entries.update(made)
+        else:
+            self.entries = made
+        self.keys_at[member] = dict.fromkeys(made)
+        self.used_bytes[member] += sum([entry.nbytes for entry in entries if entry.holders])
+        return True
 
     def add_member(self, member: MemberId) -> None:
         self.keys_at.setdefault(member, {})

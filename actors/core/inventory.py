@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter, itemgetter
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -76,16 +77,22 @@ class Inventory:
     def clients(self) -> Iterator[Clients]:
         """The high-water marks of each key, in the order of the keys."""
         names = self.names
-        pairs = [
-            (names[name], sequence)
-            for name, sequence in zip(self.client_names.tolist(), self.client_sequences.tolist(), strict=True)
-        ]
+        pairs: list[tuple[str, int]] = []
+        pair = ("", -1)
+        last = -1
+        for name, sequence in zip(self.client_names.tolist(), self.client_sequences.tolist(), strict=True):
+            if sequence != pair[1] or name != last:
+                pair, last = (names[name], sequence), name  # else of the same request as its neighbour
+            pairs.append(pair)
         counts = np.bincount(self.client_rows, minlength=len(self.keys)) if pairs else None
         if counts is None:
             yield from (() for _ in self.keys)
         elif len(pairs) == len(self.keys) and bool((counts == 1).all()):
+            only: Clients = ()
             for pair in pairs:  # what nearly every inventory looks like
-                yield (pair,)
+                if not only or only[0] is not pair:
+                    only = (pair,)
+                yield only
         else:
             end = 0
             for count in counts.tolist():
@@ -100,24 +107,24 @@ def inventory_of(keys: list[str], slots: Sequence[Slot]) -> Inventory:
     rows: list[int] = []
     clients: list[int] = []
     sequences: list[int] = []
-    for row, slot in enumerate(slots):
-        for name, sequence in slot.clients:
+    for row, marks in enumerate(map(attrgetter("clients"), slots)):
+        for name, sequence in marks:
             rows.append(row)
             clients.append(names.setdefault(name, len(names)))
             sequences.append(sequence)
+    versions = list(map(attrgetter("version"), slots))
+    expiries = map(attrgetter("expires_s"), slots)
     return Inventory(
         keys=keys,
-        epochs=np.fromiter((slot.version[0] for slot in slots), np.int64, count),
-        sequences=np.fromiter((slot.version[1] for slot in slots), np.int64, count),
-        kinds=np.fromiter((slot.kind for slot in slots), np.int8, count),
-        sizes=np.fromiter((slot.nbytes for slot in slots), np.int64, count),
-        replicas=np.fromiter((slot.replicas for slot in slots), np.int16, count),
-        durable=np.fromiter((slot.durable for slot in slots), np.bool_, count),
-        pinned=np.fromiter((slot.pinned for slot in slots), np.bool_, count),
-        priorities=np.fromiter((slot.priority for slot in slots), np.float64, count),
-        expires_s=np.fromiter(
-            (np.nan if slot.expires_s is None else slot.expires_s for slot in slots), np.float64, count
-        ),
+        epochs=np.fromiter(map(itemgetter(0), versions), np.int64, count),
+        sequences=np.fromiter(map(itemgetter(1), versions), np.int64, count),
+        kinds=np.fromiter(map(attrgetter("kind"), slots), np.int8, count),
+        sizes=np.fromiter(map(attrgetter("nbytes"), slots), np.int64, count),
+        replicas=np.fromiter(map(attrgetter("replicas"), slots), np.int16, count),
+        durable=np.fromiter(map(attrgetter("durable"), slots), np.bool_, count),
+        pinned=np.fromiter(map(attrgetter("pinned"), slots), np.bool_, count),
+        priorities=np.fromiter(map(attrgetter("priority"), slots), np.float64, count),
+        expires_s=np.fromiter((np.nan if s is None else s for s in expiries), np.float64, count),
         names=tuple(names),
         client_rows=np.array(rows, np.int64),
         client_names=np.array(clients, np.int64),

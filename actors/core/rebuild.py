@@ -12,9 +12,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .catalog import Entry, united
 from .inventory import Inventory
-from .model import Clients, Kind, MemberId, StoreOptions, Version
+from .model import Kind, MemberId, StoreOptions, Version
 
 if TYPE_CHECKING:
     from .coordinator import CoordinatorCore
@@ -46,7 +48,15 @@ class Rebuild:
         keys_here, used = catalog.keys_at[member], 0
         holders = (member,)
         value = Kind.VALUE
-        for key, entry in zip(inventory.keys, entries_of(inventory), strict=True):
+        made = entries_of(inventory)
+        for entry in made:
+            if entry.kind is value:
+                entry.holders = holders
+            else:
+                entry.marks = holders
+        if catalog.add_fresh(member, inventory.keys, made):
+            return  # what nearly every inventory is like
+        for key, entry in zip(inventory.keys, made, strict=True):
             known = entries.get(key)
             if known is None or known.version < entry.version:
                 if known is not None:
@@ -55,10 +65,7 @@ class Rebuild:
                 entries[key] = entry
                 keys_here[key] = None
                 if entry.kind is value:
-                    entry.holders = holders
                     used += entry.nbytes
-                else:
-                    entry.marks = holders
             elif known.version == entry.version:
                 self._same(key, known, entry, member)
             else:
@@ -89,15 +96,28 @@ class Rebuild:
                     core.transfers.remove(register.member, [(key, register.entry.version)])
         self._older.clear()
         now = core.clock()
+        value = Kind.VALUE
+        wanted: StoreOptions | None = None
+        holders: tuple[MemberId, ...] = ()
+        usual = False
+        unusual = []
         for key, entry in core.catalog.entries.items():
             entry.changed_s = now
+            if entry.wanted is not wanted or entry.holders is not holders:
+                # Millions of neighbours ask for the same, and have it in the same place: judged once.
+                wanted, holders = entry.wanted, entry.holders
+                usual = bool(holders) and wanted.expires_s is None and core.placement.enough(wanted, holders)
+            if not usual or entry.kind is not value:
+                unusual.append(key)
+        for key in unusual:
+            entry = core.catalog.entries[key]
             if entry.expires_s is not None:
                 core.expiries.add(key, entry.expires_s)
             if entry.kind is Kind.TOMBSTONE:
                 self._recovered_tombstone(key, now)
-            elif entry.kind is Kind.VALUE and not core.placement.enough(entry, entry.holders):
+            elif entry.kind is value and not core.placement.enough(entry, entry.holders):
                 core.transfers.check((key,))
-        core.check_lost([key for key, entry in core.catalog.entries.items() if not entry.holders])
+        core.check_lost([key for key in unusual if not core.catalog.entries[key].holders])
 
     def _recovered_tombstone(self, key: str, now: float) -> None:
         self._core.tombstones.add((key,), now)
@@ -177,9 +197,7 @@ class Rebuild:
         if entry.kind is Kind.VALUE:
             if known.kind is Kind.SUPERSEDED:
                 known.kind, known.nbytes = Kind.VALUE, entry.nbytes
-                known.replicas, known.durable = entry.replicas, entry.durable
-                known.priority, known.expires_s = entry.priority, entry.expires_s
-                known.pinned = entry.pinned
+                known.wanted = entry.wanted
             catalog.add_holder(key, member)
         else:
             catalog.add_mark(key, member)
@@ -200,34 +218,59 @@ def _version(register: Register) -> Version:
 
 
 def entries_of(inventory: Inventory) -> list[Entry]:
-    """One entry for each row. Most rows ask for the same, so their options are made once."""
-    made: dict[tuple[int, bool, bool, float, float | None], StoreOptions] = {}
+    """One entry for each row, without holders and marks. Neighbours were often stored together and asked
+    for the same, so they share their version and their options."""
     kinds = [Kind(kind) for kind in range(len(Kind))]
-    versions: dict[tuple[int, int], Version] = {}
+    wanted, options = _options_of(inventory)
+    version = Version(-1, -1)
     entries = []
-    clients: Clients
-    for epoch, sequence, kind, nbytes, replicas, durable, pinned, priority, expires_s, clients in zip(
+    for epoch, sequence, kind, nbytes, which, clients in zip(
         inventory.epochs.tolist(),
         inventory.sequences.tolist(),
         inventory.kinds.tolist(),
         inventory.sizes.tolist(),
-        inventory.replicas.tolist(),
-        inventory.durable.tolist(),
-        inventory.pinned.tolist(),
-        inventory.priorities.tolist(),
-        inventory.expires_s.tolist(),
+        wanted,
         inventory.clients(),
         strict=True,
     ):
-        wanted = (replicas, durable, pinned, priority, expires_s if expires_s == expires_s else None)
-        options = made.get(wanted)
-        if options is None:
-            options = made[wanted] = StoreOptions(
-                replicas=replicas, durable=durable, pinned=pinned, priority=priority, expires_s=wanted[4]
-            )
-        pair = (epoch, sequence)
-        version = versions.get(pair)
-        if version is None:
-            version = versions[pair] = Version(epoch, sequence)
-        entries.append(Entry(version, kinds[kind], nbytes, clients, options))
+        if sequence != version[1] or epoch != version[0]:
+            version = Version(epoch, sequence)
+        entries.append(Entry(version, kinds[kind], nbytes, clients, options[which]))
     return entries
+
+
+def _options_of(inventory: Inventory) -> tuple[list[int], list[StoreOptions]]:
+    """The distinct options of the rows, and which of them each row has."""
+    columns = np.column_stack(
+        (
+            inventory.replicas.astype(np.float64),
+            inventory.durable.astype(np.float64),
+            inventory.pinned.astype(np.float64),
+            inventory.priorities,
+            inventory.expires_s,
+        )
+    )
+    if len(columns) == 0:
+        return [], []
+    # Runs of equal rows (NaN, for no time to live, is equal to itself); alike runs share their options.
+    same = (columns[1:] == columns[:-1]) | (np.isnan(columns[1:]) & np.isnan(columns[:-1]))
+    starts = np.concatenate(([True], ~same.all(axis=1)))
+    made: dict[tuple[float | None, ...], int] = {}
+    options: list[StoreOptions] = []
+    of_runs = []
+    for replicas, durable, pinned, priority, expires_s in columns[starts].tolist():
+        row = (replicas, durable, pinned, priority, expires_s if expires_s == expires_s else None)
+        if row not in made:
+            made[row] = len(options)
+            options.append(
+                StoreOptions(
+                    replicas=int(replicas),
+                    durable=bool(durable),
+                    pinned=bool(pinned),
+                    priority=priority,
+                    expires_s=row[4],
+                )
+            )
+        of_runs.append(made[row])
+    which: list[int] = np.array(of_runs, np.int64)[np.cumsum(starts) - 1].tolist()
+    return which, options

@@ -399,6 +399,8 @@ class StoreGroup:
         catalog = core.catalog
         entries = catalog.entries
         limit = core.config.clients_per_key
+        wanted = catalog.shared(options)
+        ours: Clients = (request.event.request,)
         holders = tuple(self.good)
         marked = sorted(member for member in self.marked if member not in holders)
         now = core.clock()
@@ -406,15 +408,14 @@ class StoreGroup:
             old = entries.get(key)
             marks: tuple[MemberId, ...] = ()
             if old is None:
-                clients: Clients = ((client, sequence),)
+                clients = ours
             else:
                 clients = merged(old.clients, client, sequence, limit)
                 if old.marks:
                     marks = tuple(member for member in old.marks if member not in holders)
             if marked:
                 marks = (*marks, *(member for member in marked if member not in marks))
-            entry = Entry(request.version, Kind.VALUE, size, clients, options)
-            entry.changed_s = now
+            entry = Entry(request.version, Kind.VALUE, size, clients, wanted, changed_s=now)
             catalog.put(key, entry, holders, marks)
             if options.expires_s is not None:
                 core.expiries.add(key, options.expires_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .catalog import merged
@@ -86,9 +87,8 @@ class UpdateRequest:
                 continue
             self.outcomes[key] = Outcome.OK
             entry.clients = merged(entry.clients, client, sequence, core.config.clients_per_key)
-            for name in KNOWN:
-                if name in self.event.changes:
-                    setattr(entry, name, self.event.changes[name])
+            known = {name: change for name, change in self.event.changes.items() if name in KNOWN}
+            entry.wanted = core.catalog.shared(replace(entry.wanted, **known))
             core.expiries.add(key, entry.expires_s)
             copying = core.transfers.copying.get(key)
             if copying is not None:
