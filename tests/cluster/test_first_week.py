@@ -1,0 +1,393 @@
+"""What goes wrong in the first week with a Ray cluster, and what the message says about it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import multiprocessing
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import numpy as np
+import pytest
+import ray
+from ray.cluster_utils import Cluster as RayCluster
+
+from memories.actors.cluster import Cluster, connect
+from memories.actors.config import ClusterConfig
+from memories.actors.memory_manager import MemoryManager
+from memories.actors.names import NAMESPACE
+from memories.actors.session import answers
+from memories.errors import Closed, DeadlineExceeded, InvalidValue, VersionMismatch
+
+from .conftest import MB, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture
+def memory(cluster: Cluster) -> Iterator[MemoryManager]:
+    manager = cluster.memory(timeout_s=30)
+    yield manager
+    manager.clear()
+    manager.close()
+
+
+def run_script(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a user's script in a process of its own, which knows of no Ray but what the environment says."""
+    base = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    return subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code)],
+        env=base | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+
+
+# -- a user's own Ray -------------------------------------------------------------------------------
+
+
+def test_a_ray_that_the_user_started_is_used_and_never_shut_down(cluster: Cluster) -> None:
+    with connect(name=cluster.name) as second:
+        second.memory().store("mine", 1)
+    assert ray.is_initialized()
+    manager = MemoryManager(0.1, 0.1, 0.1)
+    manager.store("private", 2)
+    manager.cleanup()
+    assert ray.is_initialized()
+
+
+def test_another_address_than_that_of_this_process_is_refused(cluster: Cluster) -> None:
+    with pytest.raises(InvalidValue, match=r"connected to Ray at .* already; call ray.shutdown\(\)"):
+        connect("10.1.2.3:6379", name=cluster.name)
+
+
+def test_a_script_that_called_ray_init_first_keeps_its_ray(ray_cluster: RayCluster, cluster: Cluster) -> None:
+    """Plain `ray.init()` joins what RAY_ADDRESS names; so does ours after it, and leaves it running."""
+    done = run_script(
+        f"""
+        import ray, memories
+        ray.init(log_to_driver=False)
+        with memories.connect(name={cluster.name!r}) as cluster:
+            cluster.memory().store("from a script", 3)
+        assert ray.is_initialized()
+        assert ray.get(ray.put(1)) == 1
+        """,
+        RAY_ADDRESS=ray_cluster.address,
+    )
+    assert done.returncode == 0, done.stderr
+    with cluster.memory() as memory:
+        assert memory.retrieve("from a script") == 3
+        memory.delete("from a script")
+
+
+# -- drivers outside --------------------------------------------------------------------------------
+
+
+def test_an_address_from_outside_is_refused_by_name_instead_of_ending_the_process(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    """Ray itself would end this process after ten seconds. From outside means: no raylet of that cluster is
+    on this machine; so here something else listens where its GCS would be."""
+    done = run_script(
+        """
+        import socket, memories
+        from memories.errors import Unavailable
+        listener = socket.create_server(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+        try:
+            memories.connect(f"127.0.0.1:{port}")
+        except Unavailable as error:
+            print(error)
+        listener.close()
+        try:
+            memories.connect(f"127.0.0.1:{port}")
+        except Unavailable as error:
+            print(error)
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    outside, silent = done.stdout.splitlines()
+    assert "is not a node of the Ray cluster" in outside
+    assert "connect('ray://127.0.0.1:10001')" in outside
+    assert "ray job submit" in outside
+    assert "nothing answers at" in silent
+
+
+@pytest.fixture
+def client_port(ray_cluster: RayCluster) -> Iterator[int]:
+    """The port of a Ray Client server, as a head node has it at 10001."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = int(listener.getsockname()[1])
+    arguments = ["--address", ray_cluster.address, "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "ray.util.client.server", *arguments, "--mode", "specific-server"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        wait_until(lambda: answers(f"127.0.0.1:{port}"), 60)
+        yield port
+        server.terminate()
+
+
+def test_a_driver_outside_works_through_the_ray_client(
+    cluster: Cluster, memory: MemoryManager, client_port: int
+) -> None:
+    memory.store("from inside", np.arange(100_000))
+    done = run_script(
+        f"""
+        import numpy as np, memories
+        with memories.connect("ray://127.0.0.1:{client_port}", name={cluster.name!r}) as cluster:
+            memory = cluster.memory()
+            assert memory.retrieve("from inside")[-1] == 99_999
+            memory.store("small", [1, "two"])
+            memory.store("large", np.arange(200_000), durable=True)
+            assert memory.retrieve("large")[-1] == 199_999
+            assert memory.retrieve("large", start=5, end=7).tolist() == [5, 6]
+            memory.store_many({{f"many/{{i}}": i for i in range(300)}})
+            assert memory.retrieve_many(f"many/{{i}}" for i in range(300))["many/299"] == 299
+            assert memory.delete("small") and not memory.exists("small")
+            assert len(memory.keys("many/")) == 300
+            assert cluster.status().tiers
+        """
+    )
+    assert done.returncode == 0, done.stderr
+    assert memory.retrieve("large")[-1] == 199_999
+
+
+# -- other versions ---------------------------------------------------------------------------------
+
+
+def test_another_version_of_the_package_is_told_at_connect(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import memories
+
+    monkeypatch.setattr(memories, "__version__", "99.0")
+    with pytest.raises(VersionMismatch, match=r"runs Memories .* and this process has 99\.0.*same version"):
+        connect(name=cluster.name)
+
+
+def test_workers_that_cannot_import_the_package_are_told_at_connect(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    """The tiers of this cluster go to one node, whose Python finds no Memories."""
+    hidden = tmp_path / "memories"
+    hidden.mkdir()
+    (hidden / "__init__.py").write_text("__path__ = []\n__version__ = '0'\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(tmp_path))
+        node = ray_cluster.add_node(
+            num_cpus=1, object_store_memory=100 * MB, node_name="bare", resources={"bare": 1}
+        )
+    with pytest.raises(VersionMismatch, match=r"workers of this Ray cluster cannot import Memories: install"):
+        connect(name="bare", config=ClusterConfig(node_selector="bare", temporary=True))
+    ray.kill(ray.get_actor("bare/coordinator", NAMESPACE))
+    ray_cluster.remove_node(node)
+
+
+# -- fork -------------------------------------------------------------------------------------------
+
+
+def _use_after_fork(memory: MemoryManager, answers: Connection) -> None:
+    found = []
+    for call in (lambda: memory.retrieve("k"), lambda: memory.store("k", 2), lambda: memory.exists("k")):
+        try:
+            call()
+        except Closed as error:
+            found.append(str(error))
+    try:
+        connect(name="other")
+    except Closed as error:
+        found.append(str(error))
+    answers.send(found)
+
+
+def test_a_forked_child_is_told_instead_of_hanging(memory: MemoryManager) -> None:
+    memory.store("k", 1)
+    ours, theirs = multiprocessing.Pipe()
+    child = multiprocessing.get_context("fork").Process(target=_use_after_fork, args=(memory, theirs))
+    child.start()
+    assert ours.poll(30), "the child hangs"
+    messages = ours.recv()
+    child.join(30)
+    assert len(messages) == 4
+    assert all("fork" in message and "spawn" in message for message in messages)
+    assert memory.retrieve("k") == 1
+
+
+# -- asyncio and notebooks --------------------------------------------------------------------------
+
+
+def test_the_blocking_calls_work_inside_a_running_loop(memory: MemoryManager) -> None:
+    """As in a notebook's cell, where a loop always runs."""
+
+    async def cell() -> int:
+        memory.store("in a loop", np.arange(50_000))
+        return int(memory.retrieve("in a loop")[-1])
+
+    assert asyncio.run(cell()) == 49_999
+
+
+def test_the_blocking_calls_work_inside_an_async_actor(cluster: Cluster) -> None:
+    @ray.remote(num_cpus=0)
+    class Asynchronous:
+        async def use(self, name: str) -> int:
+            import asyncio
+
+            import memories
+
+            memory = memories.connect(name=name).memory()
+            await asyncio.to_thread(memory.store, "in an async actor", 5)
+            found = await asyncio.to_thread(memory.retrieve, "in an async actor")
+            memory.delete("in an async actor")
+            return int(found)
+
+    actor = Asynchronous.remote()
+    assert ray.get(actor.use.remote(cluster.name), timeout=60) == 5
+    ray.kill(actor)
+
+
+# -- nodes that go ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def extra_node(ray_cluster: RayCluster, cluster: Cluster) -> Iterator[object]:
+    before = len(cluster.status().tiers)
+    node = ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB, node_name="extra")
+    wait_until(lambda: len(cluster.status().tiers) == before + 3, 60)
+    yield node
+    if node in ray_cluster.worker_nodes:
+        ray_cluster.remove_node(node)
+    wait_until(lambda: len(cluster.status().tiers) == before, 60)
+
+
+def keys_on(cluster: Cluster, node: str) -> int:
+    return sum(tier.keys for tier in cluster.status().tiers if tier.node == node)
+
+
+def used_bytes_on(cluster: Cluster, node: str) -> int:
+    return sum(tier.used_bytes for tier in cluster.status().tiers if tier.node == node)
+
+
+def test_a_drained_node_is_empty_and_stays_so_also_for_the_next_coordinator(
+    cluster: Cluster, memory: MemoryManager, extra_node: object
+) -> None:
+    node = extra_node.node_id  # type: ignore[attr-defined]
+    _store_ten_on(node, cluster)
+    assert keys_on(cluster, node) == 10
+    cluster.drain("extra", timeout_s=60)
+    assert used_bytes_on(cluster, node) == 0
+    coordinator = ray.get_actor(f"{cluster.name}/coordinator", cluster.namespace)
+    ray.kill(coordinator, no_restart=False)
+    for i in range(10):
+        assert memory.retrieve(f"there/{i}")[0] == i
+        memory.store(f"more/{i}", i, replicas=2, allow_degraded=True)
+    assert used_bytes_on(cluster, node) == 0
+    cluster.undrain("extra")
+    assert memory.store("again", 1, replicas=2).copies == 2
+    with pytest.raises(InvalidValue, match="'elsewhere' is not a node of this cluster; there are"):
+        cluster.drain("elsewhere")
+
+
+def test_a_node_that_comes_after_a_drained_one_has_all_its_tiers(
+    ray_cluster: RayCluster, cluster: Cluster, extra_node: object
+) -> None:
+    """It finds the disk of the other one, which was given up: that is set aside, and a new one taken."""
+    cluster.drain("extra", timeout_s=60)
+    before = len(cluster.status().tiers)
+    ray_cluster.remove_node(extra_node)
+    wait_until(lambda: len(cluster.status().tiers) == before - 3, 60)
+    again = ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB, node_name="again")
+    wait_until(lambda: len(cluster.status().tiers) == before, 60)
+    ray_cluster.remove_node(again)
+
+
+def test_a_drain_that_would_leave_too_few_copies_says_so(
+    cluster: Cluster, memory: MemoryManager, extra_node: object
+) -> None:
+    memory.store("two", 1, replicas=2)
+    with pytest.raises(DeadlineExceeded, match=r"1 value is still there.*copies"):
+        cluster.drain("extra", timeout_s=5)
+    assert memory.retrieve("two") == 1
+
+
+def test_a_node_that_ray_drains_is_emptied_before_it_goes(
+    ray_cluster: RayCluster, cluster: Cluster, memory: MemoryManager, extra_node: object
+) -> None:
+    """As the autoscaler does before it takes a node away: nothing is lost, also not what had one copy."""
+    node = extra_node.node_id  # type: ignore[attr-defined]
+    _store_ten_on(node, cluster)
+    assert keys_on(cluster, node) == 10
+    from ray._raylet import GcsClient
+    from ray.core.generated import autoscaler_pb2
+
+    client = GcsClient(address=ray_cluster.address)
+    accepted, reason = client.drain_node(
+        node, autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION, "spot instance", 0
+    )
+    assert accepted, reason
+    wait_until(lambda: used_bytes_on(cluster, node) == 0, 60)
+    ray_cluster.remove_node(extra_node, allow_graceful=False)
+    for i in range(10):
+        assert memory.retrieve(f"there/{i}")[0] == i
+
+
+def _store_ten_on(node: str, cluster: Cluster) -> None:
+    """Ten values, of which that node has the only copy."""
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    @ray.remote(num_cpus=0)
+    class Storer:
+        def store(self, name: str) -> None:
+            import memories
+
+            memory = memories.connect(name=name).memory()
+            for i in range(10):
+                memory.store(f"there/{i}", np.full(30_000, i))
+
+    actor = Storer.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
+    ray.get(actor.store.remote(cluster.name), timeout=60)
+    ray.kill(actor)
+
+
+# -- the memory monitor -----------------------------------------------------------------------------
+
+
+def test_what_the_memory_monitor_kills_is_made_anew_and_told_by_the_doctor(
+    ray_cluster: RayCluster, cluster: Cluster, memory: MemoryManager
+) -> None:
+    """A node that believes to be out of memory kills our actors; nothing that has two copies is lost."""
+    for i in range(10):
+        memory.store(f"kept/{i}", np.full(1_000, i), durable=True)
+    before = len(cluster.status().tiers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_memory_usage_threshold", "0.01")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "500")
+        node = ray_cluster.add_node(num_cpus=1, object_store_memory=100 * MB, node_name="tight")
+
+    def told() -> dict[str, str]:
+        done = run_script(
+            """
+            import json
+            from memories.doctor import examine
+            print(json.dumps([f.as_dict() for f in examine() if f.name == "memory monitor"]))
+            """,
+            RAY_ADDRESS=ray_cluster.address,
+        )
+        (finding,) = json.loads(done.stdout)
+        return dict(finding)
+
+    wait_until(lambda: f"{cluster.name}/tier/" in told()["fact"], 90)
+    finding = told()
+    assert finding["state"] == "warning"
+    assert "for want of memory" in finding["fact"]
+    assert "smaller budgets" in finding["advice"]
+    for i in range(10):
+        assert memory.retrieve(f"kept/{i}")[0] == i
+    ray_cluster.remove_node(node, allow_graceful=False)
+    wait_until(lambda: len(cluster.status().tiers) == before, 60)
