@@ -34,6 +34,7 @@ from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
 from .cuts import Cut, Cuts
 from .drains import Drains
 from .heartbeat import Heartbeat
+from .metrics import MetricsExport
 from .migration import Migration
 from .migrator import Migrator
 from .nodes import GREETING_TIMEOUT_S, NodeWatch
@@ -85,6 +86,8 @@ class Coordinator:
         self.heartbeats["replay"] = self._replay.heartbeat
         self._cuts = Cuts(self._core)
         self._known_nodes: frozenset[str] = frozenset()
+        self._metrics = MetricsExport(cluster, self.status)
+        self.heartbeats["metrics"] = self._metrics.heartbeat
         self._observer = Observer(cluster, namespace)
         self._nodes.is_watched = lambda: self._observer.watched
         self._snapshots = SnapshotMaker(
@@ -229,6 +232,7 @@ class Coordinator:
         await self._replay.begin()
         self._spawn(self._tick_forever())
         self._spawn(self._watch_forever())
+        self._spawn(self._metrics.run_forever())
         self._spawn(self._migration.run_forever())
         self._spawn(self._migration.fetch_ahead_forever())
 
