@@ -21,7 +21,7 @@ from ..heartbeat import Heartbeat
 from ..launch import start_replay_shard
 from ..names import replay_actor_name
 from .core import directory as dr
-from .core.model import Layout
+from .core.model import Layout, ShardView
 from .issuer import CreditIssuer
 from .log import ReplayLog
 from .spec import ReplaySpec
@@ -143,6 +143,26 @@ class ReplayDirectory:
             if isinstance(answer, Counters)
         }
 
+    async def _answer_add_shards(self, name: str, count: int) -> None:
+        self._core(name)
+        self._feed(name, dr.AddShards(count))
+
+    async def _answer_drain_shard(self, name: str, shard: int) -> Layout:
+        """Begin to move the rows of a shard to the others; asking again changes nothing."""
+        layout = self._core(name).layout
+        if layout.view(shard) is not None and shard not in layout.draining:
+            if len(layout.open_shards) < 2:
+                raise InvalidValue(
+                    f"shard {shard} of {name!r} is the last one: there is none to take its rows"
+                )
+            self._feed(name, dr.DrainShard(shard))
+        return layout
+
+    async def _answer_drained(self, name: str, shard: int, heir: int) -> None:
+        """A shard has given everything away, its writers' marks to `heir`."""
+        if self._core(name).layout.view(shard) is not None:
+            self._feed(name, dr.Drained(shard, heir))
+
     async def _answer_names(self) -> list[str]:
         return sorted(self._specs)
 
@@ -261,6 +281,8 @@ class ReplayDirectory:
                 for name, core in list(self._cores.items()):
                     self._feed(name, dr.Nodes(self._alive_nodes()))
                     self._feed(name, dr.Tick())
+                    for shard in core.layout.draining:
+                        self._spawn(self._urge(core.layout.view(shard)))
                     for actor in core.actors:
                         if actor not in self._greeting:
                             self._greeting.add(actor)
@@ -269,6 +291,14 @@ class ReplayDirectory:
                 await asyncio.wait_for(self._hurry.wait(), self.heartbeat.pause_s(ROUND_S))
             self._hurry.clear()
             await asyncio.sleep(HURRY_S)
+
+    async def _urge(self, view: ShardView | None) -> None:
+        """A shard that is to give its rows away does so, or goes on with it."""
+        if view is not None and view.primary is not None:
+            handle = await self._handle(view.primary.actor)
+            if handle is not None:
+                with contextlib.suppress(RayError):
+                    await handle.drain.remote()
 
     async def _greet(self, name: str, actor: str) -> None:
         event: dr.Event | None = None

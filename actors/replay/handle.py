@@ -196,6 +196,26 @@ class Replay:
         """
         return checkpoint.restore(self._router, self.spec, path, timeout_s)
 
+    def add_shards(self, count: int = 1, *, timeout_s: float = TIMEOUT_S) -> None:
+        """More shards, each with the capacity of the others. Rows that are stored stay where they are."""
+        deadline = Deadline.after(timeout_s, f"adding {count} shards")
+        if count < 1:
+            raise InvalidValue(f"count is {count} shards, must be at least 1.")
+        self._router.ask_directory(deadline, "add_shards", self.name, count)
+        self._router.ask_directory(deadline, "wait_ready", self.name, timeout_s)
+        self._router.refresh(deadline.remaining_s())
+
+    def drain_shard(self, shard: int, *, timeout_s: float = CHECKPOINT_TIMEOUT_S) -> None:
+        """Move a shard's rows to the others, with their priorities, and end it. Writers and samplers go on.
+
+        Moved rows get new handles: priorities for the old ones count as stale. Where the other shards have
+        no room their oldest rows leave.
+        """
+        deadline = Deadline.after(timeout_s, f"draining shard {shard} of replay buffer {self.name!r}")
+        self._router.ask_directory(deadline, "drain_shard", self.name, shard)
+        while self._router.refresh(deadline.remaining_s()).view(shard) is not None:
+            time.sleep(min(0.05, deadline.remaining_s()))
+
     def stats(self, *, timeout_s: float = ATTEMPT_S) -> ReplayStats:
         """Every shard in figures; those that do not answer in time are left out."""
         layout = self._router.refresh(timeout_s)

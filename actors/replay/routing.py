@@ -8,7 +8,7 @@ from typing import Any
 
 import ray
 
-from ...errors import Closed, MemoriesError, Unavailable
+from ...errors import Closed, Unavailable
 from ..calls import ATTEMPT_S, GONE, Deadline, get, persist
 from ..names import coordinator_name
 from .core import events as ev
@@ -112,9 +112,7 @@ def result_of(ref: ray.ObjectRef[Any], timeout_s: float) -> Any:
     """What a shard answered, or None where it gave no answer. Errors of ours are raised."""
     try:
         return get(ref, timeout_s)
-    except (*GONE, ray.exceptions.GetTimeoutError):
-        return None
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, MemoriesError):
-            raise error.cause from None
+    except ray.exceptions.RayTaskError:
         raise
+    except ray.exceptions.RayError:
+        return None  # too late, dead, cut off, or on a node that is not there any more

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from ...errors import NothingToSample
 from ...replay.rate_limiters import Counters
-from ..calls import GONE
 from ..heartbeat import Heartbeat
 from ..names import coordinator_name
 from ..reports import ShardReport
@@ -33,6 +32,7 @@ from .core.draws import Mass
 from .core.model import Replica, ShardView
 from .core.replicated import RowsState
 from .core.shard import Role, ShardCore
+from .mover import Mover
 from .saves import SavedShard, ShardSaves, write_nameless
 from .shard_figures import ShardFigures
 from .spec import ReplaySpec
@@ -93,6 +93,7 @@ class ReplayShard:
         self._peers: dict[str, Any] = {}
         self._reported_s = 0.0
         self._saves = ShardSaves()
+        self._mover: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.heartbeat = Heartbeat("tick")
         self._spawn(self._tick_forever())
@@ -110,8 +111,7 @@ class ReplayShard:
     ) -> ev.Done | ev.NotPrimary:
         """Take a numbered batch; answers when it is where `ack` wants it."""
         operation = ev.InsertRows(writer, logical, number, floor, columns, priorities)
-        done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
-        return done
+        return await self._propose(operation)
 
     async def update(
         self, handles: NDArray[np.int64], priorities: NDArray[np.float64]
@@ -204,6 +204,18 @@ class ReplayShard:
             mass=self._mass(),
         )
 
+    async def take_marks(self, marks: list[Any]) -> ev.Done | ev.NotPrimary:
+        """Batches that another shard has taken, and this one answers for now."""
+        return await self._propose(ev.TakeMarks(marks))
+
+    async def drain(self) -> None:
+        """Give all rows to the other shards; returns at once, and the directory hears when it is done."""
+        if self._core.role is Role.PRIMARY and (self._mover is None or self._mover.done()):
+            mover = Mover(
+                self._shard, self._spec, self._core.rows, self._propose, self._ask_directory, self._peer
+            )
+            self._mover = self._loop.create_task(mover.run())
+
     # -- what the directory and the other replica call ----------------------------------------------------
 
     async def hello(self) -> Greeted:
@@ -231,6 +243,10 @@ class ReplayShard:
         return answer
 
     # -- the core and its commands --------------------------------------------------------------------
+
+    async def _propose(self, operation: ev.Operation) -> ev.Done | ev.NotPrimary:
+        done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
+        return done
 
     async def _ask(self, make_event: Any) -> Any:
         call = next(self._calls)
@@ -264,10 +280,10 @@ class ReplayShard:
             else:
                 call = peer.install.remote(view, command.applied, command.state)
             answer = await call
-        except (*GONE, ValueError):
-            self._peers.pop(to.actor, None)
         except ray.exceptions.RayTaskError:
             log.exception("replica %s failed at %s", to.actor, type(command).__name__)
+        except (ray.exceptions.RayError, ValueError):
+            self._peers.pop(to.actor, None)
         self._feed(answer)
 
     async def _peer(self, actor: str) -> Any:
@@ -282,9 +298,12 @@ class ReplayShard:
             self._spawn(self._tell_directory())
 
     async def _tell_directory(self) -> None:
+        await self._ask_directory("greeted", self._spec.name, await self.hello())
+
+    async def _ask_directory(self, what: str, *arguments: Any) -> Any:
         name = coordinator_name(self._cluster)
         coordinator = await asyncio.to_thread(ray.get_actor, name, self._namespace)
-        await coordinator.replay.remote("greeted", self._spec.name, await self.hello())
+        return await coordinator.replay.remote(what, *arguments)
 
     async def _tick_forever(self) -> None:
         while True:

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 import ray
 
+from memories.actors.calls import Deadline
 from memories.actors.cluster import Cluster
+from memories.actors.names import NAMESPACE
 from memories.actors.replay import Replay
 from memories.errors import DeadlineExceeded, InvalidValue, KeyNotFound, NotEnoughNodes
 from memories.replay import Schema
+
+from .conftest import wait_until
+from .replay_chaos import contents
 
 pytestmark = pytest.mark.usefixtures("nothing_left")
 
@@ -134,3 +139,39 @@ def test_n_steps_are_made_in_the_writer(cluster: Cluster) -> None:
     assert np.allclose(batch["next_obs"][inner], batch["obs"][inner] + 3)
     assert (batch["discount"] == np.where(batch["next_obs"] == 10, 0, 0.125)).all()
     replay.delete()
+
+
+def contents_of(replay: Replay) -> set[tuple[int, float]]:
+    """Rows with their priorities, of all shards."""
+    found = [pair for shard in contents(replay, NAMESPACE) for pair in zip(*shard, strict=True)]
+    assert len(set(found)) == len(found)
+    return {(int(row), float(priority)) for row, priority in found}
+
+
+def test_shards_show_themselves_in_the_status(replay: Replay, cluster: Cluster) -> None:
+    with replay.writer() as writer:
+        writer.add_batch(rows_from(0, 500))
+    wait_until(lambda: [b.rows for b in cluster.status().replay if b.name == replay.name] == [500], 20)
+
+
+def test_shards_are_added_and_drained_while_rows_come_in(replay: Replay) -> None:
+    expected = set()
+    with replay.writer() as writer:
+        for start in range(0, 3_000, 50):
+            writer.add_batch(rows_from(start, 50), priorities=np.arange(start, start + 50) + 1.0)
+            expected |= {(row, row + 1.0) for row in range(start, start + 50)}
+            if start == 1_000:
+                replay.add_shards(1)
+            if start == 2_000:
+                replay._router.ask_directory(Deadline.after(30, "draining"), "drain_shard", replay.name, 0)
+    replay.drain_shard(0, timeout_s=60)
+    layout = replay.stats().layout
+    assert layout.open_shards == (1, 2)
+    assert contents_of(replay) == expected
+    with replay.sampler(64, timeout_s=30) as sampler:
+        for _ in range(20):
+            assert set(next(sampler)["row"].tolist()) <= set(range(3_000))
+    replay.drain_shard(1, timeout_s=60)
+    assert contents_of(replay) == expected
+    with pytest.raises(InvalidValue, match="last one"):
+        replay.drain_shard(2)

@@ -55,7 +55,30 @@ class ReplaceRows:
     state: Any
 
 
-Operation = InsertRows | SetPriorities | RemoveRows | TakeMarks | ReplaceRows
+@dataclass(frozen=True, slots=True)
+class CloseInserts:
+    """No batch is taken any more: the shard is about to give its rows away."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlanMove:
+    """These rows are about to go to another shard, as batch `number` of the mover."""
+
+    number: int
+    target: int
+    handles: Any
+
+
+@dataclass(frozen=True, slots=True)
+class FinishMove:
+    """The other shard has the rows of the plan: they leave this one."""
+
+    number: int
+
+
+Operation = (
+    InsertRows | SetPriorities | RemoveRows | TakeMarks | ReplaceRows | CloseInserts | PlanMove | FinishMove
+)
 
 # -- events -------------------------------------------------------------------------------------------
 

@@ -13,9 +13,9 @@ MAX_WRITERS = 65_536
 class Marks:
     """For each (writer, logical shard) the number below which everything is taken, and what lies above.
 
-    Every batch says the lowest number its writer has no answer for (its floor), so what is kept of a writer
-    never grows beyond the batches that it has in flight. Writers that were silent longest are forgotten
-    first, far beyond any number of writers that are alive.
+    Every batch says the lowest number its writer has no answer for (its floor), so nothing is kept of a
+    writer but what came after its oldest batch without an answer. Writers that were silent longest are
+    forgotten first, far beyond any number of writers that are alive.
     """
 
     def __init__(self) -> None:

@@ -81,9 +81,12 @@ class ShardCore:
         self._log_first = 1
         self._waiting: dict[int, list[ev.CallId]] = {}
         self._proposed: dict[tuple[str, int, int], int] = {}
+        self._closing = False
         self._early: dict[int, ev.Operation] = {}  # of a backup: came before their turn
         self._installed_in = 0
         self._out: list[ev.Command] = []
+        self.repeated = 0
+        """Batches that came again after they were taken."""
 
     @property
     def role(self) -> Role:
@@ -131,12 +134,17 @@ class ShardCore:
         if isinstance(operation, ev.InsertRows):
             batch = (operation.writer, operation.logical, operation.number)
             if batch in self.rows.marks:
+                self.repeated += 1
                 self._answer(event.call, ev.Done())
+                return
+            if self.rows.closed or self._closing:
+                self._answer(event.call, ev.NotPrimary(self.view))
                 return
             if batch in self._proposed:  # sent again while it waits for the backup
                 self._wait_for(self._proposed[batch], event.call)
                 return
             self._proposed[batch] = self._last + 1
+        self._closing = self._closing or isinstance(operation, ev.CloseInserts)
         self._last += 1
         self._log.append(operation)
         self._wait_for(self._last, event.call)
@@ -319,6 +327,7 @@ class ShardCore:
             self._answer(call, ev.NotPrimary(self.view))
         self._waiting.clear()
         self._proposed.clear()
+        self._closing = False
         self._log.clear()
         self._early.clear()
         self._peer = None
