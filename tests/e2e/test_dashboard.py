@@ -152,6 +152,49 @@ def nothing_goes_wrong(browser: Browser) -> Iterator[None]:
     assert {host.partition(":")[0] for host in browser.hosts} <= {"127.0.0.1"}, browser.hosts
 
 
+TRAINING = """
+import sys, threading
+from memory import MemoryPlugin, PluginManager, PrioritizedExperienceReplay, run_dashboard
+
+class Counter(MemoryPlugin):
+    pass
+
+plugins = PluginManager()
+plugins.register_plugin(Counter())
+replay = PrioritizedExperienceReplay(capacity=1000, plugin_manager=plugins)
+for step in range(300):
+    replay.store([float(step)], 0, 1.0, [step + 1.0], False)
+replay.sample(16)
+beside = {"cluster": "of-nobody", "port": int(sys.argv[1])}
+threading.Thread(target=run_dashboard, kwargs=beside, daemon=True).start()
+sys.stdin.read()
+"""
+
+
+def test_without_a_cluster_it_shows_the_process_that_it_is_in(browser: Browser, tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(TRAINING, encoding="utf-8")
+    served = Server(command=[sys.executable, str(script)])
+    try:
+        look(browser, served, "overview", "Plugins")
+        found = browser.wait(lambda p: p["figures"]["rows"] == "300", "the rows of the process")
+        assert "this process" in found["state"]
+        assert found["tables"]["plugins"] == [["Counter", "0"]]
+        assert any("no cluster to look at" in alert for alert in found["alerts"])
+        look(browser, served, "replay", "Priorities")
+        found = browser.wait(lambda p: p["figures"]["rows"] == "300 of 1,000", "the rows of the buffer")
+        assert found["figures"]["inserted"] == "300"
+        assert found["figures"]["sampled"] == "16"
+        browser.wait(lambda p: p["charts"] == 3, "rates, rows and priorities")
+        for page in ("tiers", "memoria", "nodes", "events"):
+            look(browser, served, page)
+        listening = [c for c in psutil.Process(served.process.pid).net_connections() if c.status == "LISTEN"]
+        assert {connection.laddr.ip for connection in listening} == {"127.0.0.1"}
+    finally:
+        browser.open("about:blank")  # an open page would go on asking
+        served.end()
+
+
 def look(browser: Browser, server: Server, page: str, says: str = "") -> dict[str, Any]:
     """Go to a page by the navigation, and wait until it is drawn from a whole snapshot."""
     if not browser.driver.current_url.startswith(server.url):
