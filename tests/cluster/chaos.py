@@ -159,8 +159,8 @@ class Chaos:
     def _announced(self, what: str) -> int:
         """The number of the last announcement of a kind."""
         handle = self._coordinator_handle()
-        found = ray.get(handle.announcements.remote(-1, 0.0), timeout=60)
-        return max((a.number for a in found if a.what == what), default=0)
+        heard = ray.get(handle.events_after.remote("another life: so all of this one", 0, 0.0), timeout=60)
+        return max((a.number for a in heard.found if a.what == what), default=0)
 
     def _some_tier(self) -> int:
         tiers = [a for a in self._actors().values() if "/tier/" in a["Name"] and a["State"] == "ALIVE"]
