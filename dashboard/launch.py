@@ -51,7 +51,12 @@ def run_dashboard(
     Ctrl-C, in this process, so that it shows this process's replay buffers and plugins.
 
     Where a cluster of ours runs, that is shown; else this process and its machine. To watch a training loop,
-    serve it beside the loop: ``threading.Thread(target=run_dashboard, daemon=True).start()``.
+    serve it beside the loop.
+
+    Examples:
+        >>> import threading
+        >>> beside = threading.Thread(target=run_dashboard, kwargs={"port": 8501}, daemon=True)
+        >>> beside.start()  # doctest: +SKIP
     """
     import streamlit as st
 

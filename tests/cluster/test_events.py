@@ -7,6 +7,7 @@ import queue
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -96,24 +97,28 @@ def test_a_subscription_survives_the_coordinator(memory: MemoryManager, cluster:
 def test_nodes_that_join_and_are_lost_and_repairs_are_told(
     memory: MemoryManager, cluster: Cluster, ray_cluster: RayCluster
 ) -> None:
-    with memory.subscribe("node joined", "node lost", "repaired", "left") as events:
-        nodes = [ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB) for _ in range(2)]
-        joined = {next_of(events, "node joined").member for _ in range(2)}
-        assert joined == {node.node_id for node in nodes}
-        wait_until(lambda: len([t for t in cluster.status().tiers if t.node in joined]) == 6, 60)
-        for i in range(12):
-            memory.store(f"r{i}", np.full(1_000, i), replicas=2)
-        located = memory._client.locate_many([f"r{i}" for i in range(12)], touch=False)
-        used = {member.partition("/")[0] for where in located for member, _ in where.members}
-        victim = next(node for node in nodes if node.node_id in used)
-        ray_cluster.remove_node(victim, allow_graceful=False)
-        told: dict[str, Event] = {}
-        while not {"node lost", "repaired"} <= told.keys():  # which comes first is not fixed
-            event = events.get(timeout_s=60)
-            told[event.what] = event
-        assert told["node lost"].member == victim.node_id
-        other = next(node for node in nodes if node is not victim)
-        ray_cluster.remove_node(other)
+    nodes: list[Any] = []
+    try:
+        with memory.subscribe("node joined", "node lost", "repaired", "left") as events:
+            nodes += [ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB) for _ in range(2)]
+            joined = {next_of(events, "node joined").member for _ in range(2)}
+            assert joined == {node.node_id for node in nodes}
+            wait_until(lambda: len([t for t in cluster.status().tiers if t.node in joined]) == 6, 60)
+            for i in range(12):
+                memory.store(f"r{i}", np.full(1_000, i), replicas=2)
+            located = memory._client.locate_many([f"r{i}" for i in range(12)], touch=False)
+            used = {member.partition("/")[0] for where in located for member, _ in where.members}
+            victim = next(node for node in nodes if node.node_id in used)
+            ray_cluster.remove_node(victim, allow_graceful=False)
+            told: dict[str, Event] = {}
+            while not {"node lost", "repaired"} <= told.keys():  # which comes first is not fixed
+                event = events.get(timeout_s=60)
+                told[event.what] = event
+            assert told["node lost"].member == victim.node_id
+    finally:
+        for node in nodes:
+            if node in ray_cluster.worker_nodes:
+                ray_cluster.remove_node(node)
     wait_until(lambda: not any(t.node in joined for t in cluster.status().tiers), 60)
 
 

@@ -50,7 +50,7 @@ def test_stacked_areas_add_up_and_long_series_keep_their_last_point() -> None:
     assert "&lt;kill&gt;" in svg
 
 
-def test_the_page_escapes_what_it_shows(tmp_path: Path) -> None:
+def test_the_page_quotes_what_it_shows(tmp_path: Path) -> None:
     record = Record(1, "0")
     record.section("<b>", "text").add("what", "a {name} & <i>", name="</script><script>alert(1)</script>")
     page = write_report(record, tmp_path / "x.html").read_text()
