@@ -27,7 +27,7 @@ Series = tuple[str, frozenset[tuple[str, str]]]
 def shown(cluster: Cluster) -> dict[Series, float]:
     """What the endpoints of all nodes show of a cluster, without the labels that Ray adds."""
     found: dict[Series, float] = {}
-    for node in ray.nodes():
+    for node in (n for n in ray.nodes() if n["Alive"]):
         url = f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
         with urllib.request.urlopen(url, timeout=10) as answer:
             text = answer.read().decode()
