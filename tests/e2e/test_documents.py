@@ -29,7 +29,8 @@ def blocks() -> list[object]:
 @pytest.mark.parametrize("code", blocks())
 def test_block_runs(code: str, tmp_path: Path) -> None:
     (tmp_path / "block.py").write_text(code, encoding="utf-8")
-    env = os.environ | {"HOME": str(tmp_path), "MPLBACKEND": "Agg"}
+    # A Ray of its own: that of other tests may run on this machine.
+    env = os.environ | {"HOME": str(tmp_path), "MPLBACKEND": "Agg", "RAY_ADDRESS": "local"}
     command = [sys.executable, "block.py"]
     done = subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=240, check=False

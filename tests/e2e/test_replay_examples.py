@@ -16,7 +16,7 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "replay_dqn_cluster.py"
 def run(seed: int, stop_at: float, minutes: float, plot: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, EXAMPLE, f"--seed={seed}", f"--stop-at={stop_at:g}"]
     command += [f"--max-minutes={minutes:g}", f"--plot={plot}"]
-    env = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"} | {"COLUMNS": "120"}
+    env = os.environ | {"RAY_ADDRESS": "local", "COLUMNS": "120"}  # a Ray of its own, not that of other tests
     limit_s = 60 * minutes + 90  # and the start and end of Ray
     return subprocess.run(command, env=env, capture_output=True, text=True, timeout=limit_s, check=False)
 
