@@ -263,7 +263,12 @@ class Coordinator:
         if handle is None:
             return
         try:
-            self._feed(wire.load(await handle.execute.remote(wire.dump(command))))
+            if isinstance(command, cmd.CopyMany):
+                # With its name: who has to ask for it loads our class first, while a writer waits for room.
+                answer = handle.execute.remote(wire.dump(command), self._nodes.actor_name(command.source))
+            else:
+                answer = handle.execute.remote(wire.dump(command))
+            self._feed(wire.load(await answer))
         except ray.exceptions.RayTaskError as error:
             log.error("%s failed: %s", type(command).__name__, error, extra={"member": member})
         except ray.exceptions.RayError:

@@ -23,7 +23,6 @@ from ..tiers.record import Record
 from .core import commands as cmd
 from .core import tier as core
 from .core.model import MemberId, Outcome
-from .names import coordinator_name
 from .parcel import INLINE_BYTES, views
 
 log = logging.getLogger(__name__)
@@ -43,10 +42,16 @@ class Received:
 class Exchange:
     """Belongs to the actor's event loop."""
 
-    def __init__(self, cluster: str, namespace: str) -> None:
-        self._cluster = cluster
+    def __init__(self, namespace: str) -> None:
         self._namespace = namespace
+        self._names: dict[MemberId, str] = {}
         self._sources: dict[MemberId, Any] = {}
+
+    def note_name(self, member: MemberId, name: str) -> None:
+        """The actor of a member is called so."""
+        if self._names.get(member) != name:
+            self._names[member] = name
+            self._sources.pop(member, None)
 
     async def fetch(
         self, command: cmd.CopyMany
@@ -91,12 +96,11 @@ class Exchange:
         return slot, Received(record, Blob(record, buffers), ref)
 
     async def _source(self, member: MemberId) -> Any | None:
-        if member not in self._sources:
+        if member not in self._sources and member in self._names:
             with contextlib.suppress(ValueError, ray.exceptions.RayError):
-                coordinator: Any = ray.get_actor(coordinator_name(self._cluster), self._namespace)
-                name = await coordinator.actor_name.remote(member)
-                if name is not None:
-                    self._sources[member] = ray.get_actor(name, self._namespace)
+                self._sources[member] = await asyncio.to_thread(
+                    ray.get_actor, self._names[member], self._namespace
+                )
         return self._sources.get(member)
 
 

@@ -8,6 +8,7 @@ coordinator's event loop; its loops never die: see their heartbeats.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import time
@@ -61,6 +62,7 @@ class Migration:
         self._allowance = Allowance(migrator.policy.max_bytes_per_s, time.monotonic)
         self._room = asyncio.Semaphore(MOVES_FOR_ROOM)
         self._read = asyncio.Event()
+        self._pressed = asyncio.Event()
         self._fetching: set[asyncio.Task[int]] = set()
         self._keys: Counter[str] = Counter()
         self._bytes: Counter[str] = Counter()
@@ -109,6 +111,7 @@ class Migration:
             async with self._room:
                 if placement.enough(options, placement.choose(options, nbytes)):
                     return  # others have made it meanwhile
+                self._pressed.set()
                 if not await self._free(options.tier or "warm", options.node, nbytes):
                     return
 
@@ -163,7 +166,13 @@ class Migration:
                     if self._migrator.behind:
                         pause_s = CATCH_UP_S
                     await self._move_all(self._migrator.plan())
-            await asyncio.sleep(beat.pause_s(pause_s))
+            await self._pause(beat.pause_s(pause_s))
+
+    async def _pause(self, pause_s: float) -> None:
+        """Until the next round; shorter where a writer has to wait, so that the next one need not."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._pressed.wait(), pause_s)
+        self._pressed.clear()
 
     async def _move_all(self, plans: list[Plan]) -> None:
         plans.reverse()

@@ -30,9 +30,10 @@ from .core.model import TIER_ORDER, Kind, MemberId, Outcome
 from .core.placement import Placement
 from .residents import Noted, Residents
 
-BATCH_BYTES = 64 << 20
+BATCH_BYTES = 8 << 20
+"""Of one move: a writer that needs room waits behind it, and it lies in the object store meanwhile."""
 BATCH_KEYS = 1024
-ROUND_BYTES = 4 * BATCH_BYTES
+ROUND_BYTES = 256 << 20
 """At most so much of one member is named in one round; the rest comes in the next."""
 SLICE_KEYS = 1024
 SLICES_FOR_ROOM = 16

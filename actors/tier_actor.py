@@ -68,7 +68,7 @@ class TierActor:
         self._core = core.TierCore(info, await asyncio.to_thread(self._recover))
         self._answers: dict[int, asyncio.Future[Done | InventoryReported]] = {}
         self._fetched: dict[int, list[Received | None]] = {}
-        self._exchange = Exchange(cluster, namespace)
+        self._exchange = Exchange(namespace)
         self._tasks: set[asyncio.Task[Any]] = set()
         self.reads = 0
         self.writes = 0
@@ -80,10 +80,12 @@ class TierActor:
         report = report_host(self._medium.folder, self.reads, self.writes) if detailed else None
         return self._core.info, report
 
-    async def execute(self, message: bytes | cmd.MemberCommand) -> bytes | InventoryReported:
+    async def execute(
+        self, message: bytes | cmd.MemberCommand, source: str | None = None
+    ) -> bytes | InventoryReported:
         """Carry out a command and say what became of it. Repeating it changes nothing.
 
-        Both as `wire` makes them.
+        Both as `wire` makes them. `source`: the name of the actor from which to copy, if that is the command.
         """
         command: cmd.MemberCommand = wire.load(message)
         if command.fence.epoch > self._core.epoch and self._medium.disk is not None:
@@ -93,6 +95,8 @@ class TierActor:
         if future is None:
             future = self._answers[stamp] = asyncio.get_running_loop().create_future()
             future.add_done_callback(lambda _: self._answered(stamp))
+        if isinstance(command, cmd.CopyMany) and source is not None:
+            self._exchange.note_name(command.source, source)
         await self._act(self._core.handle(command))
         answer = await asyncio.shield(future)
         if isinstance(answer, InventoryReported):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 import ray
 from ray._private import state
 
+from memories.actors.calls import Deadline
 from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
 
@@ -70,3 +72,16 @@ def test_a_value_can_go_back_at_once_to_where_it_came_from(memory: MemoryManager
         memory.move("there", "cold")
         memory.move("there", "warm")
     assert memory.get_tier("there") == "warm"
+
+
+def test_a_move_loads_nothing_while_a_writer_may_be_waiting_for_it(
+    memory: MemoryManager, cluster: Cluster
+) -> None:
+    memory.store("first", np.zeros(MB, np.uint8), tier="hot")
+    memory.move("first", "warm")
+    warm = next(tier for tier in cluster.status().tiers if tier.tier == "warm")
+    connection = memory._client._connection
+    actor = connection.tier_actor(warm.member, Deadline.after(30, "finding the tier"))
+    modules = ray.get(actor.__ray_call__.remote(lambda _: sorted(sys.modules)))
+    assert "memories.actors.tier_actor" in modules
+    assert "memories.actors.coordinator" not in modules, "a quarter of a second, on the event loop"
