@@ -107,7 +107,7 @@ class Cuts:
 
     def _begin(self) -> Cut:
         core = self._core
-        unknown = sorted(member for member, held in core.dark.items() if held is None)
+        unknown = sorted(member for member, held in core.doubts.dark.items() if held is None)
         if unknown:
             raise Unavailable(
                 f"what {unknown} hold is not known at present, so a snapshot would lack it; start their "

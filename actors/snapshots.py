@@ -71,7 +71,7 @@ class SnapshotMaker:
             started_s=activity.started_s,
             starving=len(core.transfers.starving),
             copying=len(core.transfers.copying),
-            away=tuple(sorted(member for member, held in core.dark.items() if held is None or held)),
+            away=tuple(sorted(member for member, held in core.doubts.dark.items() if held is None or held)),
             reads=ReadStatus(activity.found_by_tier(tier_of), activity.missed),
             flows=self._flows(),
             largest=self._keys([(key, 0) for key in self._large_keys.largest(SHOWN)]),

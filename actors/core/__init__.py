@@ -4,7 +4,9 @@ Three state machines. Each takes an event through `handle` (the client: through 
 what its shell is to do; what comes of that is the next event. They are not thread-safe: one caller at a
 time, events in the order in which they arrived.
 
-**`coordinator.CoordinatorCore`** takes `events.Event`, returns `commands.Command`:
+**`coordinator.CoordinatorCore`** takes `events.Event`, returns `commands.Command`. It gives each event to one
+of its parts: `membership` (the view), `roster` (who comes and goes), `requests` (what clients ask for),
+`outbox` (answers); they share the `catalog`, the `placement` and the `doubts`.
 
 ===================  ============================================  =======================================
 command              who performs it                               which event comes back
@@ -50,6 +52,7 @@ makes its slots from the records in its store.
 `LocateMany`, `ReadFrom` and, where a copy has moved or is bad, another round.
 
 What is durable when a store is acknowledged: the copies that its options ask for exist, confirmed by their
-members; nothing older can come back. See `stores`, `deletes`, `transfers`, `rebuild` and `membership` for
-why. What a coordinator loses with its life: nothing but its queue; clients repeat their requests.
+members; nothing older can come back. See `stores`, `deletes`, `doubts`, `transfers`, `rebuild` and
+`membership` for why. What a coordinator loses with its life: nothing but its queue; clients repeat their
+requests.
 """

@@ -44,7 +44,7 @@ class DeleteRequest:
         groups: dict[tuple[MemberId, ...], list[int]] = {}
         for row, key in enumerate(self.keys):
             entry = core.catalog.entries.get(key)
-            away = core.may_be_away((key,))
+            away = core.doubts.may_be_away((key,))
             self.outcomes[row] = Outcome.MISSING
             if entry is not None:
                 repeated = entry.seen(client) >= sequence
@@ -53,7 +53,7 @@ class DeleteRequest:
                 recovered = entry.version.epoch < core.membership.epoch
                 if repeated and not (away and recovered and entry.clients[-1] == self.request):
                     continue
-            members = core.members_with_anything(key)
+            members = core.doubts.members_with_anything(key)
             groups.setdefault(core.placement.on_two_nodes(members), []).append(row)
         self._open += 1
         for members, rows in groups.items():
@@ -68,7 +68,7 @@ class DeleteRequest:
             outcomes = None
             if any(self.outcomes.values()):
                 outcomes = tuple(self.outcomes[row] for row in range(len(self.keys)))
-            self.core.finish(self, Reply(self.event.request, outcomes, self.version))
+            self.core.requests.finish(self, Reply(self.event.request, outcomes, self.version))
 
 
 class DeleteGroup:
@@ -101,8 +101,10 @@ class DeleteGroup:
             if member in ready and ready[member].incarnation == life
         }
         waiting = sorted(member for member in self.members - self.marked.keys() if member in ready)
-        if not waiting and core.may_be_away(self.keys):
-            witnesses = core.missing_witnesses({member for member in self.marked if ready[member].durable})
+        if not waiting and core.doubts.may_be_away(self.keys):
+            witnesses = core.doubts.missing_witnesses(
+                {member for member in self.marked if ready[member].durable}
+            )
             if witnesses is None:
                 core.stalled.append(self)
                 return
@@ -134,6 +136,6 @@ class DeleteGroup:
             entry = Entry(self.request.version, Kind.TOMBSTONE, 0, self.clients[key], _NOTHING)
             entry.changed_s = now
             core.catalog.put(key, entry, (), marks)
-        core.committed(self.keys)
+        core.doubts.committed(self.keys)
         core.tombstones.add(self.keys, now)
         self.request.done()

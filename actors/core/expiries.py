@@ -40,7 +40,7 @@ class Expiries:
             entry = core.catalog.entries.get(key)
             if entry is None or entry.kind is not Kind.VALUE or entry.expires_s != expires_s:
                 continue  # it has been written or deleted since
-            if key in core.busy:
+            if key in core.requests.busy:
                 busy.append((expires_s, key))
             else:
                 keys[key] = None

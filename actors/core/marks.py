@@ -45,7 +45,7 @@ class Marks:
         core = self._core
         clients = {key: core.catalog.entries[key].clients for key in self._keys}
         for key in self._keys:
-            core.add_uncertain(key, self._member)
+            core.doubts.add_uncertain(key, self._member)
         fence = core.outbox.fence(self._member)
         core.outbox.send(MarkMany(fence, Kind.SUPERSEDED, self._version, self._keys, clients), self)
 
@@ -54,7 +54,7 @@ class Marks:
         orphans = []
         outcomes = answer.outcomes if isinstance(answer, Done) else None
         for row, key in enumerate(self._keys):
-            core.remove_uncertain(key, self._member)
+            core.doubts.remove_uncertain(key, self._member)
             if answer is None or (outcomes is not None and outcomes[row] is not Outcome.OK):
                 continue
             if key in core.catalog.entries:

@@ -39,7 +39,11 @@ class MoveRequest:
                 lost = entry is not None and entry.kind is Kind.SUPERSEDED
                 self._done(key, Outcome.LOST if lost else Outcome.MISSING)
                 continue
-            if key in core.busy or key in core.transfers.copying or core.is_doubtful(key, entry):
+            if (
+                key in core.requests.busy
+                or key in core.transfers.copying
+                or core.doubts.is_doubtful(key, entry)
+            ):
                 continue
             ready = core.placement.ready
             elsewhere = [member for member in entry.holders if ready[member].tier != event.tier]
@@ -58,7 +62,7 @@ class MoveRequest:
                 self._done(key, Outcome.OK)
                 continue
             source = movable[0]
-            avoid = (*entry.holders, *core.uncertain.get(key, ()))
+            avoid = (*entry.holders, *core.doubts.uncertain.get(key, ()))
             node = event.node or ready[source].node
             target = core.placement.in_tier(event.tier, node, entry.nbytes, avoid)
             if target is None:

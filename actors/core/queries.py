@@ -35,9 +35,9 @@ class Queries:
             and entry.kind is Kind.VALUE
             and (entry.expires_s is None or now < entry.expires_s)
         )
-        complete = all(held is not None for held in core.dark.values())
+        complete = all(held is not None for held in core.doubts.dark.values())
         outcomes = None if complete else (Outcome.UNAVAILABLE,)
-        message = "" if complete else f"the contents of {sorted(core.dark)} are not known at present"
+        message = "" if complete else f"the contents of {sorted(core.doubts.dark)} are not known at present"
         core.emit(Reply(event.request, outcomes, keys=tuple(keys), message=message))
 
     def _locate(self, key: str, node: str) -> Located:
@@ -47,7 +47,9 @@ class Queries:
             return Located(self._absent(key, entry))
         if entry.expires_s is not None and core.wall_clock() >= entry.expires_s:
             return Located(Outcome.MISSING, entry.version)
-        if (core.undecided and key in core.undecided) or (core.dark and core.is_doubtful(key, entry)):
+        if (core.doubts.undecided and key in core.doubts.undecided) or (
+            core.doubts.dark and core.doubts.is_doubtful(key, entry)
+        ):
             return Located(Outcome.UNAVAILABLE, entry.version)
         ready = core.placement.ready
         holders = entry.holders
@@ -70,7 +72,7 @@ class Queries:
     def _absent(self, key: str, entry: Entry | None) -> Outcome:
         """Why there is no value: never stored, deleted, lost, or on a disk that is not heard."""
         core = self._core
-        for held in core.dark.values():
+        for held in core.doubts.dark.values():
             if held is None:
                 # What this coordinator did itself it knows; the rest may have been outdone over there.
                 if entry is None or entry.version.epoch < core.membership.epoch:

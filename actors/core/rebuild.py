@@ -90,7 +90,7 @@ class Rebuild:
                 if core.membership.unverified.issuperset(r.member for r in fallback):
                     fallback = []
             if fallback:
-                core.undecided[key] = fallback
+                core.doubts.undecided[key] = fallback
             for register in registers:
                 if register not in fallback and register.member in ready:
                     core.transfers.remove(register.member, [(key, register.entry.version)])
@@ -117,7 +117,7 @@ class Rebuild:
                 self._recovered_tombstone(key, now)
             elif entry.kind is value and not core.placement.enough(entry, entry.holders):
                 core.transfers.check((key,))
-        core.check_lost([key for key in unusual if not core.catalog.entries[key].holders])
+        core.doubts.check_lost([key for key in unusual if not core.catalog.entries[key].holders])
 
     def _recovered_tombstone(self, key: str, now: float) -> None:
         self._core.tombstones.add((key,), now)
@@ -128,14 +128,14 @@ class Rebuild:
         late: dict[str, Version] = {}
         for key, entry in zip(inventory.keys, entries_of(inventory), strict=True):
             register = Register(member, incarnation, entry)
-            if key in core.busy:
+            if key in core.requests.busy:
                 # Somebody is just changing the key, and may succeed or not: decide it afterwards.
                 self._late.setdefault(key, []).append(register)
                 late[key] = entry.version
             else:
                 self._merge(key, register)
         if late:
-            core.dark[member] = late
+            core.doubts.dark[member] = late
 
     def released(self, keys: tuple[str, ...]) -> None:
         """Nobody is changing these keys any more."""
@@ -146,17 +146,17 @@ class Rebuild:
             for register in self._late.pop(key, ()):
                 info = core.placement.ready.get(register.member)
                 if info is not None and info.incarnation == register.incarnation:
-                    held = core.dark.get(register.member)
+                    held = core.doubts.dark.get(register.member)
                     if held is not None:
                         held.pop(key, None)
                         if not held:
-                            del core.dark[register.member]
+                            del core.doubts.dark[register.member]
                     self._merge(key, register)
 
     def _merge(self, key: str, register: Register) -> None:
         core, member, entry = self._core, register.member, register.entry
         known = core.catalog.entries.get(key)
-        older = core.undecided.get(key)
+        older = core.doubts.undecided.get(key)
         if older is not None and entry.kind is Kind.VALUE and entry.version == older[0].entry.version:
             older.append(register)
             return

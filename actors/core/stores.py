@@ -55,7 +55,7 @@ class StoreRequest:
         groups: dict[tuple[MemberId, ...], list[int]] = {}
         fresh: list[int] = []
         entries = core.catalog.entries
-        uncertain = core.uncertain
+        uncertain = core.doubts.uncertain
         self.version = core.next_version()
         for row, key in enumerate(event.keys):
             entry = entries.get(key)
@@ -67,7 +67,7 @@ class StoreRequest:
                     self._repeated(row, key, entry)
                     continue
                 self.took_effect = True  # and was lost before it was answered: once more
-            old = core.members_with_value(key)
+            old = core.doubts.members_with_value(key)
             groups.setdefault(old, []).append(row)
         if fresh:
             groups.setdefault((), []).extend(fresh)
@@ -98,7 +98,7 @@ class StoreRequest:
         answer says. That is on its way; the client asks again.
         """
         self.outcomes[row] = Outcome.OK
-        if self._is_recovered(entry) and not self.core.make_safe(key, entry):
+        if self._is_recovered(entry) and not self.core.doubts.make_safe(key, entry):
             self.silent = True
 
     def _is_recovered(self, entry: Entry) -> bool:
@@ -118,12 +118,12 @@ class StoreRequest:
         if self._open:
             return
         if self.silent:
-            self.core.finish(self, None)
+            self.core.requests.finish(self, None)
             return
         outcomes = None
         if any(self.outcomes.values()):
             outcomes = tuple(self.outcomes[row] for row in range(len(self.keys)))
-        self.core.finish(
+        self.core.requests.finish(
             self,
             Reply(
                 self.event.request,
@@ -218,7 +218,7 @@ class StoreGroup:
                 self.good = [other for other in self.good if other != member]
                 self.bad.pop(member, None)
                 self.old.add(member)
-                held = self.core.dark.get(member)
+                held = self.core.doubts.dark.get(member)
                 if held is not None:
                     held.update(dict.fromkeys(self.keys, self.request.version))
 
@@ -245,7 +245,7 @@ class StoreGroup:
         core = self.core
         ready = core.placement.ready
         durable = core.placement.durable(self.good)
-        away = core.may_be_away(self.keys)
+        away = core.doubts.may_be_away(self.keys)
         for member in sorted(self.old):
             if member not in ready or member in self.good or member in self.cleared:
                 continue
@@ -258,9 +258,9 @@ class StoreGroup:
                 self._send(DropMany(core.outbox.fence(member), self.keys, versions, exact=False))
         if self.open:
             return False
-        if core.may_be_away(self.keys):
+        if core.doubts.may_be_away(self.keys):
             written = {m for m in (*self.good, *self.marked) if m in ready and ready[m].durable}
-            missing = core.missing_witnesses(written)
+            missing = core.doubts.missing_witnesses(written)
             if missing is None:
                 core.stalled.append(self)
                 return False
@@ -296,7 +296,7 @@ class StoreGroup:
         if isinstance(command, PutMany):
             self.core.placement.reserve(member, -self.nbytes)
             if answer is None:
-                self.uncertain |= member in self.core.dark
+                self.uncertain |= member in self.core.doubts.dark
                 self.replaced |= member in self.old
             elif outcomes is None or not any(outcomes):
                 self.good.append(member)
@@ -313,7 +313,7 @@ class StoreGroup:
             if isinstance(command, MarkMany):
                 self.marked.add(member)
         elif answer is None:
-            self.uncertain |= member in self.core.dark
+            self.uncertain |= member in self.core.doubts.dark
         elif not self.open:
             self.core.stalled.append(self)  # a medium that fails: again at the next tick
             return
@@ -375,7 +375,7 @@ class StoreGroup:
                 entry = core.catalog.entries.get(key)
                 if entry is not None and member in entry.holders:
                     core.catalog.remove_holder(key, member)
-        core.check_lost(self.keys)
+        core.doubts.check_lost(self.keys)
         core.transfers.check(self.keys)
         if self.uncertain or self.request.took_effect:
             self.request.done(self.rows, Outcome.UNKNOWN, "a member was lost while it may have had a copy")
@@ -419,12 +419,12 @@ class StoreGroup:
             catalog.put(key, entry, holders, marks)
             if options.expires_s is not None:
                 core.expiries.add(key, options.expires_s)
-        core.committed(self.keys)
+        core.doubts.committed(self.keys)
         request.copies = min(request.copies, len(core.placement.nodes(holders)))
         request.durable = request.durable and core.placement.durable(holders)
         if not core.placement.enough(options, holders):
             core.transfers.check(self.keys)
-            core.recheck.update(self.keys)
+            core.requests.recheck.update(self.keys)
         if self.forced:
             message = "the value was stored, but on fewer nodes than was asked for"
             request.done(self.rows, Outcome.UNKNOWN, message)

@@ -48,7 +48,11 @@ class Tombstones:
                 entry = core.catalog.entries.get(key)
                 if entry is None or entry.kind is not Kind.TOMBSTONE or entry.changed_s > limit_s:
                     continue
-                if core.may_be_away((key,)) or key in core.uncertain or key in core.busy:
+                if (
+                    core.doubts.may_be_away((key,))
+                    or key in core.doubts.uncertain
+                    or key in core.requests.busy
+                ):
                     self._kept.append(key)
                     continue
                 for member in entry.marks:
@@ -56,5 +60,5 @@ class Tombstones:
                 core.catalog.remove(key)
         for member, items in removals.items():
             core.transfers.remove(member, items)
-        if self._kept and not core.dark:
+        if self._kept and not core.doubts.dark:
             self.review()

@@ -57,7 +57,7 @@ class Transfer:
         core = self.core
         core.placement.reserve(self.target, self.nbytes)
         for key in self.keys:
-            core.add_uncertain(key, self.target)
+            core.doubts.add_uncertain(key, self.target)
             core.transfers.copying[key] = self
         core.outbox.send(
             CopyMany(
@@ -79,7 +79,7 @@ class Transfer:
             outcomes = answer.outcomes or (Outcome.OK,) * len(self.keys)
         copied, unwanted, replaced = [], [], []
         for key, version, outcome in zip(self.keys, self.versions, outcomes, strict=True):
-            core.remove_uncertain(key, self.target)
+            core.doubts.remove_uncertain(key, self.target)
             del core.transfers.copying[key]
             if outcome is Outcome.OK and (
                 key in self.outdated or not core.transfers.still_current(key, version)
@@ -134,7 +134,7 @@ class Removal:
 
     def _release(self) -> None:
         for key in self.keys:
-            self.core.remove_uncertain(key, self.member)
+            self.core.doubts.remove_uncertain(key, self.member)
 
 
 class Transfers:
@@ -157,14 +157,14 @@ class Transfers:
             entry is not None
             and entry.kind is Kind.VALUE
             and entry.version == version
-            and key not in self._core.busy
+            and key not in self._core.requests.busy
         )
 
     def can_spare(self, key: str, member: MemberId) -> bool:
         """Whether the key is as safe without its copy on this member as it has to be, or as with it."""
         core = self._core
         entry = core.catalog.entries[key]
-        if member not in entry.holders or key in core.undecided or self._is_evidence(key, member):
+        if member not in entry.holders or key in core.doubts.undecided or self._is_evidence(key, member):
             return False
         rest = [other for other in entry.holders if other != member]
         if not rest:
@@ -177,22 +177,26 @@ class Transfers:
     def _is_evidence(self, key: str, member: MemberId) -> bool:
         """Whether this copy, on stable storage, is needed against an older one on a disk that is away."""
         core = self._core
-        if not core.dark or not core.placement.durable((member,)) or not core.may_be_away((key,)):
+        if (
+            not core.doubts.dark
+            or not core.placement.durable((member,))
+            or not core.doubts.may_be_away((key,))
+        ):
             return False
         entry = core.catalog.entries[key]
         others = {m for m in (*entry.holders, *entry.marks) if m != member and core.placement.durable((m,))}
-        return core.missing_witnesses(others) != []
+        return core.doubts.missing_witnesses(others) != []
 
     def copy_is_bad(self, key: str, version: Version, member: MemberId, outcome: Outcome) -> None:
         """This copy cannot be read. It is removed where there is another; where not, it is kept."""
         core = self._core
-        if not self.still_current(key, version) or (member in core.uncertain.get(key, ())):
+        if not self.still_current(key, version) or (member in core.doubts.uncertain.get(key, ())):
             return
         entry = core.catalog.entries[key]
         if member in entry.holders and (len(entry.holders) > 1 or outcome is Outcome.MISSING):
             core.catalog.remove_holder(key, member)
             self.remove(member, [(key, version)])
-            core.check_lost((key,))
+            core.doubts.check_lost((key,))
             self.check((key,))
 
     def remove(self, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
@@ -200,7 +204,7 @@ class Transfers:
         if items:
             self._leftovers.setdefault(member, []).extend(items)
             for key, _ in items:
-                self._core.add_uncertain(key, member)
+                self._core.doubts.add_uncertain(key, member)
 
     def check(self, keys: Iterable[str]) -> None:
         """Look soon whether these keys have the copies that they want."""
@@ -274,10 +278,10 @@ class Transfers:
             return None
         if key in self.copying or self.refusals.is_resting(key):
             return None  # a copy checks its keys again at its end
-        if key in core.busy:
-            core.recheck.add(key)
+        if key in core.requests.busy:
+            core.requests.recheck.add(key)
             return None
-        if core.dark and core.is_doubtful(key, entry):
+        if core.doubts.dark and core.doubts.is_doubtful(key, entry):
             self.starving[key] = None
             return None
         placement = core.placement
@@ -287,7 +291,7 @@ class Transfers:
         staying = [m for m in holders if placement.ready[m].node not in placement.draining]
         options = entry.options(placement.ready[(staying or holders)[0]].tier)
         if not placement.enough(options, staying):
-            avoid = (*holders, *core.uncertain.get(key, ()))
+            avoid = (*holders, *core.doubts.uncertain.get(key, ()))
             refused = self.refusals.bad_targets(key)
             targets = placement.choose(options, entry.nbytes, staying, (*avoid, *refused))
             if not targets and refused:
@@ -297,8 +301,8 @@ class Transfers:
                 return self.refusals.source(key, holders), targets[0]
             self.starving[key] = None
         self.refusals.forget(key)
-        if key in core.undecided:
-            core.decide(key)
+        if key in core.doubts.undecided:
+            core.doubts.decide(key)
         self._trim(key, staying, holders)
         return None
 

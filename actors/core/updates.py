@@ -39,8 +39,8 @@ class UpdateRequest:
             if (
                 entry is None
                 or entry.kind is not Kind.VALUE
-                or key in core.undecided
-                or core.is_doubtful(key, entry)
+                or key in core.doubts.undecided
+                or core.doubts.is_doubtful(key, entry)
             ):
                 self.outcomes[key] = core.queries.absence(key)
             elif entry.seen(client) >= sequence:
@@ -94,4 +94,4 @@ class UpdateRequest:
             if copying is not None:
                 copying.outdated.add(key)  # it may have been fetched before the change
         outcomes = tuple(self.outcomes[key] for key in self.keys)
-        core.finish(self, Reply(self.request, outcomes if any(outcomes) else None))
+        core.requests.finish(self, Reply(self.request, outcomes if any(outcomes) else None))

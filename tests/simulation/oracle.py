@@ -185,7 +185,7 @@ class Oracle:
             for operation in candidates:
                 if operation.faults and operation.acknowledged:
                     entry = core.catalog.entries.get(key)
-                    if entry is None or entry.kind is not Kind.VALUE or core.may_be_away((key,)):
+                    if entry is None or entry.kind is not Kind.VALUE or core.doubts.may_be_away((key,)):
                         continue
                     well = [m for m in entry.holders if self.world.is_well(m, key, operation.number)]
                     if core.placement.enough(entry, well):
@@ -264,7 +264,7 @@ class Oracle:
         if located.outcome is Outcome.OK:
             for member, incarnation in located.members:
                 life = self.world.life(member, incarnation)
-                if life is None or not life.alive or key in core.busy:
+                if life is None or not life.alive or key in core.requests.busy:
                     continue
                 value = _value_at(life, key)
                 if value != operation.number:
@@ -296,8 +296,14 @@ class Oracle:
         if coordinator is None or not coordinator.serving:
             raise Violation("no coordinator serves, though nothing is broken any more")
         core = coordinator.core
-        for name in ("uncertain", "undecided", "busy", "dark", "stalled"):
-            rest = getattr(core, name)
+        unfinished = {
+            "uncertain": core.doubts.uncertain,
+            "undecided": core.doubts.undecided,
+            "busy": core.requests.busy,
+            "dark": core.doubts.dark,
+            "stalled": core.stalled,
+        }
+        for name, rest in unfinished.items():
             if rest:
                 raise Violation(f"something is still under way: {name} = {rest}")
         for key, entry in core.catalog.entries.items():

@@ -22,7 +22,9 @@ class World:
         for number, key in enumerate(keys, 1):
             entry = Entry(Version(1, number), Kind.VALUE, 1, (), StoreOptions())
             catalog.put(key, entry, ("m",), ())
-        self.core: Any = SimpleNamespace(catalog=catalog, is_quiet=True, dark={}, wall_clock=lambda: 1e9)
+        self.core: Any = SimpleNamespace(
+            catalog=catalog, is_quiet=True, doubts=SimpleNamespace(dark={}), wall_clock=lambda: 1e9
+        )
         self.cuts = Cuts(self.core, lambda: self.now_s)
 
 

@@ -1,0 +1,129 @@
+"""`Requests`: what clients ask for, one change of a key at a time, each request at most once.
+
+A request that changes keys has all of them to itself (`busy`) until it is finished; others that want one
+of them wait. One that is repeated while it runs is the same request; one that was answered with a failure
+gets the same answer again, because what was said to have changed nothing must not take effect later. (What
+took effect is known by the marks of its client in the catalog.)
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+from . import events as ev
+from .commands import Reply
+from .deletes import DeleteRequest
+from .model import Outcome, RequestId
+from .moves import MoveRequest
+from .stores import StoreRequest
+from .updates import UpdateRequest
+
+if TYPE_CHECKING:
+    from .coordinator import CoordinatorCore
+
+_APPLIED = {Outcome.OK, Outcome.MISSING}
+"""Outcomes of mutations that leave a trace by which their repetition is known."""
+
+
+class LockingRequest(Protocol):
+    """A request that has its keys to itself while it runs."""
+
+    @property
+    def request(self) -> RequestId: ...
+
+    @property
+    def keys(self) -> tuple[str, ...]: ...
+
+    def begin(self) -> None: ...
+
+
+class Requests:
+    """The clients' requests that are under way, that wait, or that have failed."""
+
+    def __init__(self, core: CoordinatorCore) -> None:
+        self._core = core
+        self.busy: dict[str, LockingRequest] = {}
+        self.recheck: set[str] = set()
+        """Busy keys whose copies are to be looked at when they are free again."""
+        self._waiting: dict[str, deque[LockingRequest]] = {}
+        self._pending: set[RequestId] = set()
+        self._failed: dict[RequestId, tuple[float, Reply]] = {}
+        self._parked: dict[RequestId, ev.ClientEvent] = {}
+        """What has come before the catalog was rebuilt."""
+
+    @property
+    def none_open(self) -> bool:
+        """Whether no request is changing anything, or waits to do so."""
+        return not (self.busy or self._waiting or self._parked)
+
+    def park(self, event: ev.ClientEvent) -> None:
+        """Keep a request until the catalog is rebuilt."""
+        self._parked[event.request] = event
+
+    def serve_parked(self) -> None:
+        """The catalog is rebuilt: serve what has waited for it."""
+        parked, self._parked = self._parked, {}
+        for event in parked.values():
+            self.serve(event)
+
+    def serve(self, event: ev.ClientEvent) -> None:
+        """Answer a request, or begin what it asks for; it is answered when that is done."""
+        core = self._core
+        if event.request in self._failed:
+            core.emit(self._failed[event.request][1])
+            return
+        match event:
+            case ev.StoreMany():
+                if event.request not in self._pending:
+                    self._lock(StoreRequest(core, event))
+            case ev.DeleteMany():
+                if event.request not in self._pending:
+                    self._lock(DeleteRequest(core, event))
+            case ev.LocateMany():
+                core.queries.locate(event)
+            case ev.ListKeys():
+                core.queries.list_keys(event)
+            case ev.MoveMany():
+                MoveRequest(core, event).advance()
+            case ev.UpdateKeys():
+                if event.request not in self._pending:
+                    self._lock(UpdateRequest(core, event))
+
+    def _lock(self, request: LockingRequest) -> None:
+        self._pending.add(request.request)
+        busy = self.busy
+        if not busy.keys().isdisjoint(request.keys):
+            blocker = next(key for key in request.keys if key in busy)
+            self._waiting.setdefault(blocker, deque()).append(request)
+            return
+        busy.update(dict.fromkeys(request.keys, request))
+        request.begin()
+
+    def finish(self, request: LockingRequest, reply: Reply | None) -> None:
+        """The request is over (None: without an answer); its keys are free again."""
+        core = self._core
+        if reply is not None:
+            core.emit(reply)
+            if reply.outcomes is not None and not _APPLIED.issuperset(reply.outcomes):
+                self._failed[reply.request] = (core.clock(), reply)
+        self._pending.discard(request.request)
+        busy, waiting = self.busy, self._waiting
+        for key in request.keys:
+            busy.pop(key, None)
+        core.rebuild.released(request.keys)
+        if self.recheck:
+            again = self.recheck.intersection(request.keys)
+            self.recheck -= again
+            core.doubts.check_lost(sorted(again))
+            core.transfers.check(sorted(again))
+        if waiting:
+            woken = [waiting.pop(key) for key in request.keys if key in waiting]
+            for queue in woken:
+                for later in queue:
+                    self._lock(later)
+
+    def forget_failures(self, limit_s: float) -> None:
+        """Nobody repeats what failed before this time."""
+        while self._failed and next(iter(self._failed.values()))[0] < limit_s:
+            del self._failed[next(iter(self._failed))]
