@@ -44,7 +44,16 @@ def tree_set(sums: Any, minima: Any, size: int, slots: Any, weights: Any) -> Non
         sums[node] = weight
         minima[node] = weight if weight > 0.0 else np.inf
         nodes[i] = node
-    while count > 0 and nodes[0] > 1:
+    width = size  # of the level that is up to date
+    while count > 0 and width > 1:
+        width >>= 1
+        if width <= count:  # so many random paths meet up here: each node once, instead of once a path
+            for node in range(2 * width - 1, 0, -1):
+                left = 2 * node
+                sums[node] = sums[left] + sums[left + 1]
+                low, high = minima[left], minima[left + 1]
+                minima[node] = low if low < high else high
+            return
         kept = 0
         previous = -1
         for i in range(count):
