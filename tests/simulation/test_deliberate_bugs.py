@@ -11,7 +11,8 @@ import pytest
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.model import Kind, MemberId, Version
 from memories.actors.core.rebuild import Rebuild
-from memories.actors.core.stores import StoreGroup, StoreRequest, Stores
+from memories.actors.core.store_group import StoreGroup
+from memories.actors.core.stores import StoreRequest, Stores
 from memories.actors.core.transfers import Transfers
 
 from .scenario import Failure, run_seed
