@@ -41,12 +41,13 @@ answered by one `Reply` with their request id, sooner or later; while the catalo
 wait. A repeated request with the same id is answered again and changes nothing. A request whose caller
 has gone is carried out all the same.
 
-**`tier.TierCore`** takes the member commands, `Written` and `Fetched`, returns `tier.Action`. Its shell owns
-the blob store: `Write` -> put records and bytes (fsynced where durable) -> `Written`; `Erase` -> remove ->
-`Written`; `Fetch` -> get values with their slots from the source actor, verify -> `Fetched`; `Respond` -> to
-the coordinator that sent the command with that stamp; `Wipe` -> clear a volatile store; `AnnounceMember` ->
-`MemberJoined` at whoever is coordinator now. Reads ask `may_read` first. At its start a durable member
-makes its slots from the records in its store.
+**`tier.TierCore`** takes the member commands, `Written` and `Fetched`, returns `tier.Action`
+(`tier_actions`); what it keeps, and what may replace what, is in its `slot_table`. Its shell owns the
+blob store: `Write` -> put records and bytes (fsynced where durable) -> `Written`; `Erase` -> remove ->
+`Written`; `Fetch` -> get values with their slots from the source actor, verify -> `Fetched`; `Respond` ->
+to the coordinator that sent the command with that stamp; `Wipe` -> clear a volatile store;
+`AnnounceMember` -> `MemberJoined` at whoever is coordinator now. Reads ask `may_read` first. At its start
+a durable member makes its slots from the records in its store.
 
 **`client.ClientCore`** repeats requests by id until they are answered or out of time, and turns a read into
 `LocateMany`, `ReadFrom` and, where a copy has moved or is bad, another round.

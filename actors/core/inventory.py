@@ -13,7 +13,7 @@ import numpy.typing as npt
 from .model import Clients
 
 if TYPE_CHECKING:
-    from .tier import Slot
+    from .slot_table import Slot
 
 Int64 = npt.NDArray[np.int64]
 

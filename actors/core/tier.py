@@ -12,124 +12,49 @@ drop; a drop leaves alone what a later command has put.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from .catalog import merged
-from .commands import (
-    CopyMany,
-    DropMany,
-    MarkMany,
-    MemberCommand,
-    PutMany,
-    ResetMember,
-    TakeInventory,
-    UpdateMany,
-)
+from .commands import CopyMany, DropMany, MemberCommand, ResetMember, TakeInventory
 from .events import Done, InventoryReported
 from .inventory import Inventory, inventory_of
-from .model import Clients, Fence, Kind, MemberInfo, Outcome, Refusal, Version
+from .model import Fence, Kind, MemberInfo, Outcome, Refusal, Version
+from .slot_table import Slot, SlotTable
+from .tier_actions import (
+    Action,
+    AnnounceMember,
+    Erase,
+    Fetch,
+    Fetched,
+    Respond,
+    Wipe,
+    Write,
+    Written,
+)
 
-_CHANGEABLE = ("pinned", "priority", "expires_s")
-"""What an update may change in a slot; other changes are for the shell's record alone."""
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """What is kept under one key, without the bytes. `stamp` is that of the command that made it; 0 for
-    what was there when the actor started."""
-
-    version: Version
-    kind: Kind
-    nbytes: int
-    clients: Clients
-    stamp: int = 0
-    replicas: int = 1
-    durable: bool = False
-    pinned: bool = False
-    priority: float = 0.0
-    expires_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Write:
-    """Make `slots[i]` what the store keeps under `keys[i]`, atomically for each key; answer `Written`.
-
-    The bytes are those of position `rows[i]` of the command: of its payload (`PutMany`), of what was
-    fetched (`CopyMany`); a mark has none; `UpdateMany` keeps those that are there.
-    """
-
-    ticket: int
-    command: MemberCommand
-    rows: tuple[int, ...]
-    keys: tuple[str, ...]
-    slots: tuple[Slot, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Erase:
-    """Make the store forget these keys, for good where it is durable; answer `Written`."""
-
-    ticket: int
-    keys: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Fetch:
-    """Get the values from the source, verify their checksums, keep them at hand; answer `Fetched`."""
-
-    ticket: int
-    command: CopyMany
-
-
-@dataclass(frozen=True, slots=True)
-class Wipe:
-    """Forget every value (of a volatile tier): this life is over."""
-
-
-@dataclass(frozen=True, slots=True)
-class Respond:
-    """Tell the coordinator."""
-
-    answer: Done | InventoryReported
-
-
-@dataclass(frozen=True, slots=True)
-class AnnounceMember:
-    """Tell the coordinator who we are now, until it asks for the inventory."""
-
-    info: MemberInfo
-
-
-Action = Write | Erase | Fetch | Wipe | Respond | AnnounceMember
-
-
-@dataclass(frozen=True, slots=True)
-class Written:
-    """What became of a `Write` or an `Erase`; None: all went well."""
-
-    ticket: int
-    outcomes: tuple[Outcome, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """What became of a `Fetch`: for each key the slot at the source (its stamp does not matter), or why not.
-
-    A source that does not answer is UNAVAILABLE, one that has another version is MISSING.
-    """
-
-    ticket: int
-    slots: tuple[Slot | Outcome, ...]
-
+__all__ = [
+    "Action",
+    "AnnounceMember",
+    "Erase",
+    "Fetch",
+    "Fetched",
+    "Respond",
+    "Slot",
+    "TierCore",
+    "TierEvent",
+    "Wipe",
+    "Write",
+    "Written",
+]
+"""The machine with all that passes between it and its shell."""
 
 TierEvent = MemberCommand | ResetMember | Written | Fetched
 
 
 @dataclass(slots=True)
 class _Job:
-    """A command that is being carried out. `slots[row]` is what a copy has fetched."""
+    """A command that is being carried out. `fetched` is what a copy has got from its source, row by
+    row; `slots` are to be written under `keys`, which are at `rows` of the command."""
 
     command: MemberCommand
     outcomes: list[Outcome]
@@ -144,12 +69,9 @@ class TierCore:
 
     def __init__(self, info: MemberInfo, slots: dict[str, Slot] | None = None) -> None:
         self.info = info
-        self.slots: dict[str, Slot] = slots if slots is not None else {}
         self.epoch = info.highest_epoch
-        self.used_bytes = sum(slot.nbytes for slot in self.slots.values())
+        self._table = SlotTable(slots if slots is not None else {})
         self._settled = 0
-        self._removals: dict[str, tuple[int, Version]] = {}
-        self._removal_order: deque[tuple[int, str]] = deque()
         self._actions: list[Action] = []
         self._ticket = 0
         self._jobs: dict[int, _Job] = {}
@@ -159,6 +81,16 @@ class TierCore:
         self._busy: set[str] = set()
         self._queue: list[_Job] = []
         self._inventory: Fence | None = None
+
+    @property
+    def slots(self) -> dict[str, Slot]:
+        """What is kept, by key. To be looked at only."""
+        return self._table.slots
+
+    @property
+    def used_bytes(self) -> int:
+        """The bytes of all slots together."""
+        return self._table.used_bytes
 
     def handle(self, event: TierEvent) -> list[Action]:
         """Take one event and return what is to be done now, in this order."""
@@ -186,8 +118,7 @@ class TierCore:
         self._inventory = None
         actions: list[Action] = [AnnounceMember(self.info)]
         if not self.info.durable:
-            self.slots.clear()
-            self.used_bytes = 0
+            self._table.clear()
             self._jobs.clear()
             self._busy.clear()
             actions.insert(0, Wipe())
@@ -195,7 +126,7 @@ class TierCore:
 
     def may_read(self, key: str, version: Version, incarnation: int) -> bool:
         """Whether the value that a reader was sent for is the one that is here."""
-        slot = self.slots.get(key)
+        slot = self._table.slots.get(key)
         return (
             incarnation == self.info.incarnation
             and slot is not None
@@ -265,12 +196,7 @@ class TierCore:
             self._settled = settled
             for stamp in [stamp for stamp in self._answers if stamp < settled]:
                 del self._answers[stamp]
-            order = self._removal_order
-            while order and order[0][0] < settled:
-                stamp, key = order.popleft()
-                removal = self._removals.get(key)
-                if removal is not None and removal[0] == stamp:
-                    del self._removals[key]
+            self._table.settle(settled)
 
     def _work(self) -> None:
         """Start every job whose keys are free; those of one key in the order of their arrival."""
@@ -293,14 +219,14 @@ class TierCore:
             self._drop(job, command)
             return
         rows, slots = [], []
-        used = self.used_bytes
+        table, used = self._table, self._table.used_bytes
         keys: Sequence[str] = command.keys  # type: ignore[union-attr]
         for row, key in enumerate(keys):
-            made = self._make(job, row, key)
+            made = table.made_by(command, row, key, job.fetched)
             if isinstance(made, Outcome):
                 job.outcomes[row] = made
                 continue
-            old = self.slots.get(key)
+            old = table.slots.get(key)
             grown = made.nbytes - (0 if old is None else old.nbytes)
             if grown > 0 and used + grown > self.info.capacity_bytes:
                 job.outcomes[row] = Outcome.FULL
@@ -318,82 +244,12 @@ class TierCore:
         self._jobs[self._ticket] = job
         self._actions.append(Write(self._ticket, command, job.rows, job.keys, job.slots))
 
-    def _make(self, job: _Job, row: int, key: str) -> Slot | Outcome:
-        """The slot that the command asks for, or why there is nothing to write."""
-        command = job.command
-        stamp = command.fence.stamp
-        here = self.slots.get(key)
-        match command:
-            case PutMany():
-                if not self.accepts(key, command.version, stamp):
-                    return Outcome.STALE
-                if here is not None and here.version == command.version and here.kind is Kind.VALUE:
-                    return Outcome.OK
-                options = command.options
-                return Slot(
-                    command.version,
-                    Kind.VALUE,
-                    command.sizes[row],
-                    command.clients.get(key) or (command.request,),
-                    stamp,
-                    options.replicas,
-                    options.durable,
-                    options.pinned,
-                    options.priority,
-                    options.expires_s,
-                )
-            case CopyMany():
-                found = job.fetched[row]
-                if isinstance(found, Outcome):
-                    return found
-                if found.version != command.versions[row] or found.kind is not Kind.VALUE:
-                    return Outcome.MISSING
-                if not self.accepts(key, found.version, stamp):
-                    return Outcome.STALE
-                if here is not None and here.version == found.version and here.kind is Kind.VALUE:
-                    return Outcome.OK
-                return replace(found, stamp=stamp)
-            case MarkMany():
-                if here is not None and here.version >= command.version:
-                    return Outcome.OK if here.version == command.version else Outcome.STALE
-                if not self.accepts(key, command.version, stamp):
-                    return Outcome.STALE
-                return Slot(command.version, command.kind, 0, command.clients.get(key, ()), stamp)
-            case UpdateMany():
-                if here is None or here.version != command.versions[row] or here.kind is not Kind.VALUE:
-                    return Outcome.MISSING
-                clients = merged(here.clients, *command.request, len(here.clients) + 1)
-                known = {name: change for name, change in command.changes.items() if name in _CHANGEABLE}
-                return replace(here, clients=clients, **known)
-            case _:
-                raise AssertionError(f"not a command that writes: {command!r}")
-
-    def accepts(self, key: str, version: Version, stamp: int) -> bool:
-        """Whether something of this version may be put by a command with this stamp."""
-        here = self.slots.get(key)
-        if here is not None and here.version > version:
-            return False
-        removal = self._removals.get(key)
-        return removal is None or stamp >= removal[0] or version > removal[1]
-
     def _drop(self, job: _Job, command: DropMany) -> None:
-        stamp = command.fence.stamp
-        keys: dict[str, None] = {}
-        for key, version in zip(command.keys, command.versions, strict=True):
-            removal = self._removals.get(key)
-            if removal is None or removal[0] < stamp:
-                self._removals[key] = (stamp, version)
-                self._removal_order.append((stamp, key))
-            here = self.slots.get(key)
-            if here is None or here.stamp > stamp:
-                continue
-            if here.version == version or (here.version < version and not command.exact):
-                keys[key] = None
-        if not keys:
+        job.keys = self._table.droppable(command)
+        if not job.keys:
             self._end(job)
             return
-        job.keys = tuple(keys)
-        self._busy.update(keys)
+        self._busy.update(job.keys)
         self._ticket += 1
         self._jobs[self._ticket] = job
         self._actions.append(Erase(self._ticket, job.keys))
@@ -419,15 +275,13 @@ class TierCore:
                 if failed and failed[i]:
                     job.outcomes[places[key]] = failed[i]
                 else:
-                    self.used_bytes -= self.slots.pop(key).nbytes
+                    self._table.remove(key)
         else:
             for i, (row, key, slot) in enumerate(zip(job.rows, job.keys, job.slots, strict=True)):
                 if failed and failed[i]:
                     job.outcomes[row] = failed[i]
                     continue
-                old = self.slots.get(key)
-                self.used_bytes += slot.nbytes - (0 if old is None else old.nbytes)
-                self.slots[key] = slot
+                self._table.put(key, slot)
         self._end(job)
         self._work()
         self._report()
