@@ -14,6 +14,7 @@ from .memory_manager import MemoryManager
 from .names import NAMESPACE
 from .session import RaySession
 from .status import NodeStatus
+from .store_options import StoreDefaults
 from .striping import Stripes
 
 
@@ -59,14 +60,15 @@ class DistributedMemoryManager(MemoryManager):
         except BaseException:
             cluster.close()
             raise
-        self._default_replicas = replication_factor
+        self._defaults = StoreDefaults(self._client.node, replication_factor)
         self._stripes = Stripes(self._client)
 
     def store_distributed(self, key: str, value: Any, *, tier: str | None = None) -> None:
         """Store a value, a large one in chunks that are spread over the nodes; `replication_factor` copies
         of each. Returns when they all exist. Raises as `store` does."""
         check_key(key)
-        options = self._options(tier, 0, None, False, self.replication_factor, False, False)
+        self._check_open()
+        options = self._defaults.options(tier)
         online = [node.node for node in self._cluster.status().nodes if node.online]
         self._stripes.store(key, value, options, online)
 

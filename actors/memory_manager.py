@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +15,10 @@ from ..tiers.record import Version
 from ..tiers.validation import check_key, check_keys, check_metadata, check_priority
 from .client import MemoryClient, Receipt
 from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_folder, snapshot_path
-from .core.model import TIER_ORDER, Outcome, StoreOptions
+from .core.model import TIER_ORDER, Outcome
 from .memory_reports import MemoryReports
 from .private_cluster import open_private, private_config
+from .store_options import StoreDefaults, check_tier
 from .subscription import Event, Subscription
 
 if TYPE_CHECKING:
@@ -72,7 +72,6 @@ class MemoryManager:
         self._storage_path = None if storage_path is None else Path(storage_path)
         self._keeps_data = name is not None or storage_path is not None
         self._closed = False
-        self._default_replicas = 1
         self._subscriptions: list[Subscription] = []
         self._aio: AsyncMemory | None = None
         if cluster is None:
@@ -89,6 +88,7 @@ class MemoryManager:
             raise InvalidValue("sizes and policies of a shared cluster are given to connect(config=...)")
         self._cluster = cluster
         self._client: MemoryClient = cluster.client(timeout_s=timeout_s)
+        self._defaults = StoreDefaults(self._client.node)
         self._reports = MemoryReports(cluster, self._client)
         self._snapshots = ClusterSnapshots(self._client, snapshot_folder(cluster.name))
 
@@ -120,7 +120,8 @@ class MemoryManager:
         if (value is _MISSING) == (data is _MISSING):
             raise InvalidType("store() takes one value: store(key, value) or store(key, data=value)")
         value = data if value is _MISSING else value
-        options = self._options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
+        self._check_open()
+        options = self._defaults.options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
         check_key(key)
         checked = check_metadata(metadata)
         return self._client.store_many([key], [encode(value)], [checked], options, timeout_s)
@@ -141,7 +142,8 @@ class MemoryManager:
     ) -> Receipt:
         """Store several values in one request. `metadata` is by key. Not atomic as a whole: each value is."""
         items = dict(values)
-        options = self._options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
+        self._check_open()
+        options = self._defaults.options(tier, priority, ttl, pin, replicas, durable, allow_degraded)
         keys = check_keys(items)
         known = metadata or {}
         data = [check_metadata(known.get(key)) for key in keys]
@@ -175,11 +177,8 @@ class MemoryManager:
         self._check_open()
         if rows is not None and (start is not None or end is not None):
             raise InvalidValue("rows and start/end both choose rows: give one of them")
-        part = (
-            (start, end, rows)
-            if partial or rows is not None or start is not None or end is not None
-            else None
-        )
+        whole = not partial and rows is None and start is None and end is None
+        part = None if whole else (start, end, rows)
         if max_staleness_s is not None and part is None:
             return self._client.retrieve_recent(key, max_staleness_s, copy=copy, timeout_s=timeout_s)
         return self._client.retrieve(key, part=part, copy=copy, timeout_s=timeout_s)
@@ -239,7 +238,7 @@ class MemoryManager:
         """Move a key to a tier. Returns when it is there; at no moment is it nowhere."""
         check_key(key)
         self._check_open()
-        self._client.move_many([key], _check_tier(tier))
+        self._client.move_many([key], check_tier(tier))
 
     def pin(self, key: str) -> None:
         """Keep a key in its tier, whatever the pressure. Raises `KeyNotFound`."""
@@ -264,7 +263,7 @@ class MemoryManager:
         """Write every value of the cold tier anew with this compression, and say what that saved. Reads
         and writes go on meanwhile; values come back as they were."""
         self._check_open()
-        if _check_tier(tier) != "cold":
+        if check_tier(tier) != "cold":
             raise InvalidValue(f"only the cold tier is compressed in place, not {tier}")
         before, after = self._client.compress(tier, method, compression_level)
         return {"before_bytes": before, "after_bytes": after}
@@ -384,39 +383,6 @@ class MemoryManager:
     def __contains__(self, key: object) -> bool:
         return isinstance(key, str) and bool(key) and self.exists(key)
 
-    def _options(
-        self,
-        tier: str | None,
-        priority: float,
-        ttl: float | None,
-        pin: bool,
-        replicas: int | None,
-        durable: bool,
-        allow_degraded: bool,
-    ) -> StoreOptions:
-        self._check_open()
-        replicas = self._default_replicas if replicas is None else replicas
-        if not isinstance(replicas, int) or replicas < 1:
-            raise InvalidValue(f"replicas must be a whole number of at least 1, not {replicas!r}")
-        if ttl is not None and not ttl > 0:
-            raise InvalidValue(f"ttl must be a positive number of seconds, not {ttl!r}")
-        return StoreOptions(
-            node=self._client.node,
-            tier=None if tier is None else _check_tier(tier),
-            replicas=replicas,
-            durable=durable,
-            allow_degraded=allow_degraded,
-            priority=check_priority(priority),
-            expires_s=None if ttl is None else time.time() + ttl,
-            pinned=pin,
-        )
-
     def _check_open(self) -> None:
         if self._closed:
             raise Closed("this MemoryManager was closed; make a new one")
-
-
-def _check_tier(tier: str) -> str:
-    if tier not in TIER_ORDER:
-        raise InvalidValue(f"tier {tier!r} is not one of {', '.join(TIER_ORDER)}")
-    return tier
