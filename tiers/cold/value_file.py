@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgpack
 import numpy as np
@@ -19,6 +23,10 @@ from .containers import Closing, Container, OpenContainer
 
 FORMAT = 1
 _DIGEST_BYTES = 8
+_BESIDE_BYTES = 16 << 20
+"""From so many on, checksums are made while the bytes are written: a fifth of the time of a store."""
+
+T = TypeVar("T")
 
 
 class Layout(NamedTuple):
@@ -42,17 +50,36 @@ def write_value(
         packed = [pack(buffer, method, level) for buffer in blob.buffers]
         streams, tables = tuple(p.content for p in packed), [p.table for p in packed]
 
-    def closing() -> Closing:
-        nonlocal record
+    def checksums() -> tuple[Record, list[Table]]:
+        whole = record
         if len(record.checksums) != len(blob.buffers):
-            record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
-        made = [plain_table(buffer) for buffer in blob.buffers] if tables is None else tables
-        layout = Layout(method.name, tuple(s.nbytes for s in streams), tuple(t.nbytes for t in made))
-        joined = np.concatenate(made) if made else np.empty(0, np.uint64)
-        return Closing(joined.view(np.uint8).data, memoryview(_pack_description(record, layout)))
+            whole = record.replace(checksums=tuple(map(checksum, blob.buffers)))
+        return whole, [plain_table(buffer) for buffer in blob.buffers] if tables is None else tables
 
-    container.write(path, streams, closing)
-    return record
+    with _beside(checksums, record.nbytes) as made:
+
+        def closing() -> Closing:
+            whole, tables = made()
+            layout = Layout(method.name, tuple(s.nbytes for s in streams), tuple(t.nbytes for t in tables))
+            joined = np.concatenate(tables) if tables else np.empty(0, np.uint64)
+            return Closing(joined.view(np.uint8).data, memoryview(_pack_description(whole, layout)))
+
+        container.write(path, streams, closing)
+        return made()[0]
+
+
+@contextmanager
+def _beside(work: Callable[[], T], nbytes: int) -> Iterator[Callable[[], T]]:
+    """The result of `work`; for many bytes it is made by another thread while this one goes on."""
+    if nbytes < _BESIDE_BYTES:
+        yield cache(work)
+        return
+    with ThreadPoolExecutor(1, "checksums") as pool:
+        try:
+            result = pool.submit(work).result
+        except RuntimeError:  # no thread to be had, or the interpreter is about to end
+            result = cache(work)
+        yield result
 
 
 def _pack_description(record: Record, layout: Layout) -> bytes:
