@@ -193,7 +193,8 @@ def machine() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
     model = next((line.split(":")[1].strip() for line in lines if "model name" in line), platform.processor())
     memory = psutil.virtual_memory().total / 2**30
+    kernel = ".".join(platform.release().split(".")[:2])
     return (
-        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, "
+        f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {kernel}, "
         f"Python {platform.python_version()}"
     )

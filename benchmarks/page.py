@@ -77,8 +77,17 @@ def _table(runs: Sequence[Run]) -> str:
 
 def _cells(bar: Bar) -> str:
     spread = "" if bar.spread is None else " to ".join(map(in_digits, bar.spread))
-    asked = bar.bar.replace(">=", "at least").replace("<=", "at most")
-    return f"{_plain(bar.name)} | {asked} | {in_digits(bar.measured)} {bar.unit} | {spread}"
+    return f"{_plain(bar.name)} | {_asked(bar)} | {in_digits(bar.measured)} {bar.unit} | {spread}"
+
+
+def _asked(bar: Bar) -> str:
+    """The limit in words, with its unit."""
+
+    def in_words(found: re.Match[str]) -> str:
+        word = "at least" if found[1] == ">=" else "at most"
+        return f"{word} {in_digits(float(found[2]))} {bar.unit}".rstrip()
+
+    return _LIMIT.sub(in_words, bar.bar)
 
 
 def _plain(text: str) -> str:

@@ -36,9 +36,10 @@ def test_every_bar_is_a_row_and_nothing_is_hidden(runs: list[Run], tmp_path: Pat
     write_page(page, runs, quick=False)
     text = page.read_text()
     assert (
-        "| [replay_local](#replay_local) | sample | at least 3 (goal 4) | 4.5 x | 4.2 to 4.9 | met |" in text
+        "| [replay_local](#replay_local) | sample | at least 3 x (goal 4) | 4.5 x | 4.2 to 4.9 | met |"
+        in text
     )
-    assert "| [tiers_local](#tiers_local) | store | at most 1.15 | 1.3 x |  | **not met** |" in text
+    assert "| [tiers_local](#tiers_local) | store | at most 1.15 x | 1.3 x |  | **not met** |" in text
     assert "| [policies](#policies) | no result | | | | **not run** |" in text
     assert "floor \\| of it" in text
     assert "**Wrong answer**: 7 where 8 was stored" in text
