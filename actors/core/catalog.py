@@ -6,7 +6,7 @@ which keep three things together: the entries, the keys of each member, and the 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from .model import Clients, Kind, MemberId, StoreOptions, Version
@@ -103,7 +103,10 @@ class Catalog:
         self.entries: dict[str, Entry] = {}
         self.keys_at: dict[MemberId, dict[str, None]] = {}
         """Keys of which the member holds the value or a mark, in the order in which it got them."""
-        self.used_bytes: dict[MemberId, int] = {}
+        self._used_bytes: dict[MemberId, int] = {}
+        self.used_bytes: Mapping[MemberId, int] = self._used_bytes
+        self.resized: set[MemberId] = set()
+        """Members whose bytes have changed since whoever ranks members by their room cleared this."""
 
     def shared(self, options: StoreOptions) -> StoreOptions:
         """Options that are equal to these and that other entries have already, where there are any.
@@ -134,17 +137,22 @@ class Catalog:
         else:
             self.entries = made
         self.keys_at[member] = dict.fromkeys(made)
-        self.used_bytes[member] += sum([entry.nbytes for entry in entries if entry.holders])
+        self.count(member, sum([entry.nbytes for entry in entries if entry.holders]))
         return True
+
+    def count(self, member: MemberId, nbytes: int) -> None:
+        """The member has so many bytes more (negative: fewer)."""
+        self._used_bytes[member] += nbytes
+        self.resized.add(member)
 
     def add_member(self, member: MemberId) -> None:
         self.keys_at.setdefault(member, {})
-        self.used_bytes.setdefault(member, 0)
+        self._used_bytes.setdefault(member, 0)
 
     def remove_member(self, member: MemberId) -> dict[str, Version]:
         """Forget what the member holds. Returns the versions it had, of the value or of a mark."""
         keys = self.keys_at.pop(member, {})
-        self.used_bytes.pop(member, None)
+        self._used_bytes.pop(member, None)
         held = {}
         for key in keys:
             entry = self.entries[key]
@@ -157,10 +165,12 @@ class Catalog:
 
     def put(self, key: str, entry: Entry, holders: tuple[MemberId, ...], marks: tuple[MemberId, ...]) -> None:
         """Let `entry` be what is known of the key, with these members."""
+        used_bytes = self._used_bytes
         old = self.entries.get(key)
         if old is not None:
             for member in old.holders:
-                self.used_bytes[member] -= old.nbytes
+                used_bytes[member] -= old.nbytes
+            self.resized.update(old.holders)
             for member in (*old.holders, *old.marks):
                 if member not in holders and member not in marks:
                     self.keys_at[member].pop(key, None)
@@ -169,7 +179,8 @@ class Catalog:
         entry.marks = marks
         for member in holders:
             self.keys_at[member][key] = None
-            self.used_bytes[member] += entry.nbytes
+            used_bytes[member] += entry.nbytes
+        self.resized.update(holders)
         for member in marks:
             self.keys_at[member][key] = None
 
@@ -178,7 +189,7 @@ class Catalog:
         entry = self.entries[key]
         if member not in entry.holders:
             entry.holders = (*entry.holders, member)
-            self.used_bytes[member] += entry.nbytes
+            self.count(member, entry.nbytes)
         if member in entry.marks:
             entry.marks = tuple(other for other in entry.marks if other != member)
         self.keys_at[member][key] = None
@@ -188,7 +199,7 @@ class Catalog:
         entry = self.entries[key]
         if member in entry.holders:
             entry.holders = tuple(other for other in entry.holders if other != member)
-            self.used_bytes[member] -= entry.nbytes
+            self.count(member, -entry.nbytes)
             if member not in entry.marks:
                 self.keys_at[member].pop(key, None)
 
@@ -213,6 +224,6 @@ class Catalog:
         """Forget the key."""
         entry = self.entries.pop(key)
         for member in entry.holders:
-            self.used_bytes[member] -= entry.nbytes
+            self.count(member, -entry.nbytes)
         for member in (*entry.holders, *entry.marks):
             self.keys_at[member].pop(key, None)

@@ -82,7 +82,7 @@ class Doubts:
         wanted = min(config.marks, placement.durable_nodes())
         if wanted == 0:
             return None
-        return placement.witnesses(nodes)[: max(0, wanted - len(nodes))]
+        return placement.witnesses(nodes, wanted - len(nodes))
 
     def is_doubtful(self, key: str, entry: Entry) -> bool:
         """Whether something newer than this recovered value may be on a disk that is away.

@@ -36,7 +36,7 @@ class Marks:
         for key in keys:
             by_version.setdefault(core.catalog.entries[key].version, []).append(key)
         if members is None:
-            members = core.placement.witnesses(())[: core.config.marks]
+            members = core.placement.witnesses((), core.config.marks)
         for member in members:
             for version, marked in by_version.items():
                 cls(core, member, tuple(marked), version).start()

@@ -71,7 +71,7 @@ class Rebuild:
             else:
                 known.clients = united(known.clients, entry.clients)
                 older.setdefault(key, []).append(Register(member, incarnation, entry))
-        catalog.used_bytes[member] += used
+        catalog.count(member, used)
 
     def finish_start(self) -> None:
         """Everyone has been heard, or is known to be lost: clear away what is older."""

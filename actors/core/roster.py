@@ -101,18 +101,17 @@ class Roster:
         info = core.membership.live[member]
         self._unheard.pop(member, None)
         core.membership.heard(member)
-        core.placement.reserved_bytes[member] = 0
         core.doubts.dark.pop(member, None)
         if core.phase is Phase.SERVING:
             core.catalog.add_member(member)
-            core.placement.ready[member] = info
+            core.placement.admit(info)
             core.rebuild.merge_later(member, answer.incarnation, answer.inventory)
             if info.node in core.placement.draining:
                 self._empty(info.node)
             self._new_room()
         else:
             core.rebuild.merge_at_start(member, answer.incarnation, answer.inventory)
-            core.placement.ready[member] = info
+            core.placement.admit(info)
             self._rebuilt_if_all_heard()
         core.emit(out.Announce("joined", member))
 
@@ -131,8 +130,7 @@ class Roster:
         core, member = self._core, info.member
         doubts = core.doubts
         self._unheard.pop(member, None)
-        heard = core.placement.ready.pop(member, None) is not None
-        core.placement.reserved_bytes.pop(member, None)
+        heard = core.placement.dismiss(member)
         waiting = core.outbox.remove_member(member)
         emptied = info.durable and heard and not waiting and self._is_emptied(info)
         held = core.catalog.remove_member(member)
@@ -173,12 +171,11 @@ class Roster:
 
     def drain(self, event: ev.DrainNode) -> None:
         """Move everything off a node, or let it take new data again."""
-        draining = self._core.placement.draining
         if event.undo:
-            draining.discard(event.node)
+            self._core.placement.undrain(event.node)
             self._new_room()
         else:
-            draining.add(event.node)
+            self._core.placement.drain(event.node)
             self._empty(event.node)
 
     def _empty(self, node: str) -> None:

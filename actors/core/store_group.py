@@ -210,8 +210,7 @@ class StoreGroup:
                 core.stalled.append(self)
                 return
             self.uncertain = True  # nobody took all keys: keep at least what was not replaced
-        nodes = core.placement.nodes(core.placement.ready)
-        enough_nodes = len(nodes) >= self.request.event.options.replicas
+        enough_nodes = core.placement.node_count >= self.request.event.options.replicas
         self.failed = Outcome.FULL if enough_nodes or self.bad else Outcome.TOO_FEW_NODES
         self.advance()
 
@@ -266,7 +265,7 @@ class StoreGroup:
         return (
             f"{self.nbytes} bytes in {len(self.keys)} keys for {options.replicas} nodes"
             f"{' and stable storage' if options.durable else ''} in {options.tier or 'any tier'}: "
-            f"{len(placement.nodes(placement.ready))} nodes are ready"
+            f"{placement.node_count} nodes are ready"
         )
 
     def _commit(self) -> None:

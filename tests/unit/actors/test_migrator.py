@@ -28,7 +28,7 @@ class World:
         for tier in ("hot", "warm", "cold"):
             member = f"n/{tier}"
             self.catalog.add_member(member)
-            self.placement.ready[member] = MemberInfo(member, "n", tier, 1, tier == "cold", CAPACITY)
+            self.placement.admit(MemberInfo(member, "n", tier, 1, tier == "cold", CAPACITY))
         self.migrator = Migrator(
             self.catalog, self.placement, lambda: self.now_s, policy or MigrationPolicy()
         )
