@@ -109,6 +109,19 @@ class Chaos:
         located = self._client.locate_many(keys, touch=False, timeout_s=60)
         return {key: {m for m, _ in where.members} for key, where in zip(keys, located, strict=True)}
 
+    def held(self) -> dict[str, tuple[int, set[str]]]:
+        """Every key, with its size in bytes and the members that have it."""
+        keys = list(self._client.keys(""))
+        located = self._client.locate_many(keys, touch=False, timeout_s=60) if keys else ()
+        return {
+            key: (where.nbytes, {member for member, _ in where.members})
+            for key, where in zip(keys, located, strict=True)
+        }
+
+    def living_actors(self) -> list[dict[str, Any]]:
+        """The actors of this cluster that Ray keeps alive, those that it is restarting included."""
+        return list(self._actors().values())
+
     def pid_of_member(self, member: str) -> int:
         name = ray.get(self._coordinator_handle().actor_name.remote(member), timeout=30)
         (actor,) = [a for a in self._actors().values() if a["Name"] == name]

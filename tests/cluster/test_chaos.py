@@ -18,6 +18,7 @@ from memories.errors import ValueLost
 
 from .chaos import Chaos, is_running
 from .conftest import MB, actors_of, object_store_bytes, wait_until
+from .leaks import Leaks
 from .traffic import TIMEOUT_S, Traffic
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,8 @@ def storage(tmp_path: Path) -> Path:
 def chaos(
     ray_cluster: RayCluster, storage: Path, request: pytest.FixtureRequest
 ) -> Iterator[tuple[Chaos, MemoryManager]]:
-    """Four raylets with tiers. Afterwards no actor, process, object or file of ours is left."""
+    """Four raylets with tiers. After the faults there is what the status says and no more, with values and
+    without; and after the end no actor, process, object or file of ours is left."""
     seed = int(os.environ.get("MEMORIES_CHAOS_SEED", random.SystemRandom().randrange(10**6)))
     print(f"MEMORIES_CHAOS_SEED={seed}")
     store_before = object_store_bytes()
@@ -49,6 +51,11 @@ def chaos(
     made.wait_for_tiers()
     yield made, memory
     made.wait_for_tiers()
+    leaks = Leaks(made, storage, store_before)
+    leaks.check()
+    memory.clear()
+    leaks.check()
+    assert made.held() == {}
     memory.close()
     cluster.shutdown(delete=True)
     for node in made.nodes:
