@@ -43,21 +43,14 @@ def start_tier_actor(
     """The tier actor of a node, which is started if it does not run yet."""
     from .tier_actor import TierActor
 
-    return (
-        ray.remote(TierActor)
-        .options(
-            name=tier_actor_name(cluster, f"{node_id}/{tier}{index}"),
-            namespace=namespace,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=MEMBER_CALLS,
-            num_cpus=0,
-            **options_for(tier, _gpus(node_id), config.gpu_fraction),
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
-        )
-        .remote(cluster, namespace, node_id, tier, index, config)
+    return _start(
+        TierActor,
+        tier_actor_name(cluster, f"{node_id}/{tier}{index}"),
+        (cluster, namespace, node_id, tier, index, config),
+        namespace=namespace,
+        max_concurrency=MEMBER_CALLS,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+        **options_for(tier, _gpus(node_id), config.gpu_fraction),
     )
 
 
@@ -65,20 +58,13 @@ def start_coordinator(cluster: str, namespace: str, config: ClusterConfig, core:
     """The coordinator of a cluster, on the head node; the one that runs, if there is one."""
     from .coordinator import Coordinator
 
-    return (
-        ray.remote(Coordinator)
-        .options(
-            name=coordinator_name(cluster),
-            namespace=namespace,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
-            max_concurrency=COORDINATOR_CALLS,
-            num_cpus=0,
-            resources={HEAD: HEAD_SHARE},
-        )
-        .remote(cluster, namespace, config, core)
+    return _start(
+        Coordinator,
+        coordinator_name(cluster),
+        (cluster, namespace, config, core),
+        namespace=namespace,
+        max_concurrency=COORDINATOR_CALLS,
+        resources={HEAD: HEAD_SHARE},
     )
 
 
@@ -95,19 +81,12 @@ def start_memoria_actor(
     from .memoria_actor import MemoriaActor
 
     has_gpu = ray.cluster_resources().get("GPU", 0) > 0  # type: ignore[no-untyped-call]
-    return (
-        ray.remote(MemoriaActor)
-        .options(
-            name=memoria_actor_name(cluster, name),
-            namespace=namespace,
-            get_if_exists=True,
-            lifetime="detached",
-            max_restarts=-1,
-            max_task_retries=0,
-            num_cpus=0,
-            num_gpus=gpu_fraction if has_gpu else 0,
-        )
-        .remote(cluster, namespace, name, dict(arguments), checkpoint_interval, replicas)
+    return _start(
+        MemoriaActor,
+        memoria_actor_name(cluster, name),
+        (cluster, namespace, name, dict(arguments), checkpoint_interval, replicas),
+        namespace=namespace,
+        num_gpus=gpu_fraction if has_gpu else 0,
     )
 
 
@@ -117,20 +96,30 @@ def start_replay_shard(
     """One replica of a replay shard, on a node; the one that runs, if it does."""
     from .replay.shard_actor import ReplayShard
 
+    return _start(
+        ReplayShard,
+        actor,
+        (cluster, namespace, actor, shard, node_id, spec),
+        namespace=namespace,
+        max_concurrency=MEMBER_CALLS,
+        scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+    )
+
+
+def _start(kind: type, name: str, arguments: tuple[Any, ...], **options: Any) -> Any:
+    """The actor of this name: the one that runs, if there is one."""
     return (
-        ray.remote(ReplayShard)
+        ray.remote(kind)
         .options(
-            name=actor,
-            namespace=namespace,
+            name=name,
             get_if_exists=True,
             lifetime="detached",
             max_restarts=-1,
             max_task_retries=0,
-            max_concurrency=MEMBER_CALLS,
             num_cpus=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
+            **options,
         )
-        .remote(cluster, namespace, actor, shard, node_id, spec)
+        .remote(*arguments)
     )
 
 
