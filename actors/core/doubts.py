@@ -162,8 +162,10 @@ class Doubts:
     def _fall_back(self, key: str) -> None:
         """The newest version is lost and was not acknowledged: the older one was the last word."""
         registers = self.undecided.pop(key)
-        holders = tuple(register.member for register in registers)
-        self._core.catalog.put(key, registers[0].entry, holders, ())
+        values = [register for register in registers if register.entry.kind is Kind.VALUE]
+        marks = tuple(register.member for register in registers if register not in values)
+        entry = (values or registers)[0].entry  # without a value: it is on a disk that is away, or lost
+        self._core.catalog.put(key, entry, tuple(register.member for register in values), marks)
         self._core.transfers.check((key,))
 
     def forget_copies(self, member: MemberId) -> None:

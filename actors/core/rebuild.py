@@ -79,7 +79,7 @@ class Rebuild:
         ready = core.placement.ready
         for key, registers in self._older.items():
             entry = core.catalog.entries[key]
-            last = max(registers, key=_version).entry
+            last = max(registers, key=_version_and_value).entry
             fallback = []
             # What marks the newer version was written after it had its copies; and a tombstone says nothing
             # about a newer value, because stores let tombstones be.
@@ -206,15 +206,17 @@ class Rebuild:
         """A newer version of the key has been found: what was known so far is older."""
         catalog = self._core.catalog
         for member in (*known.holders, *known.marks):
-            kind = Kind.VALUE if member in known.holders else known.kind
+            kind = known.kind
+            if member not in known.holders and kind is Kind.VALUE:
+                kind = Kind.SUPERSEDED  # a mark of a value that others have
             old = Entry(known.version, kind, known.nbytes, known.clients, known.options(None))
             incarnation = self._core.membership.live[member].incarnation
             self._older.setdefault(key, []).append(Register(member, incarnation, old))
         catalog.remove(key)
 
 
-def _version(register: Register) -> Version:
-    return register.entry.version
+def _version_and_value(register: Register) -> tuple[Version, bool]:
+    return register.entry.version, register.entry.kind is Kind.VALUE
 
 
 def entries_of(inventory: Inventory) -> list[Entry]:

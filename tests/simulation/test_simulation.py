@@ -47,6 +47,12 @@ def test_2000_seeds(seeds: int | None) -> None:
     run_seeds(20_000, seeds or 2000, 300)
 
 
+@pytest.mark.parametrize("seed", [20_378])
+def test_seeds_that_have_found_something(seed: int) -> None:
+    """20,378: a rebuild fell back on a version of which a disk had only a mark, and took that for a copy."""
+    run_seeds(seed, 1, 300)
+
+
 def test_a_seed_replays_exactly_in_another_process() -> None:
     digests = set()
     for hash_seed in ("1", "2"):
