@@ -173,6 +173,7 @@ def _streams_of(content: mmap.mmap) -> tuple[list[memoryview], memoryview, memor
             raise CorruptData("the columns are not those of a stored value")
         streams = [memoryview(column.buffers()[2]) for column in first.columns[:-2]]
         tables, description = (memoryview(column.buffers()[2]) for column in second.columns[-2:])
-    except (pa.ArrowException, OSError, TypeError) as error:  # TypeError: a buffer that is missing
+    except (pa.ArrowException, OSError, TypeError, UnicodeDecodeError) as error:
+        # TypeError: a buffer that is missing; UnicodeDecodeError: the name of a column.
         raise CorruptData(f"not a readable Arrow file: {error}") from error
     return streams, tables, description

@@ -163,3 +163,14 @@ def test_much_damage_ends_in_a_typed_error_or_the_right_value(
     folder: Path, file_format: str, compression: str, seed: int
 ) -> None:
     mutations(folder, file_format, compression, seed, rounds=300)
+
+
+def test_a_column_of_an_arrow_file_whose_name_is_no_text(tmp_path: Path) -> None:
+    with ColdMemory(storage_path=tmp_path) as memory:
+        memory.store("large", np.arange(50_000))
+    (file,) = (tmp_path / "values").iterdir()
+    content = file.read_bytes()
+    assert content.count(b"buffer 0") == 2  # at both ends
+    file.write_bytes(content.replace(b"buffer 0", b"bu\xa2fer 0"))
+    with ColdMemory(storage_path=tmp_path) as memory, pytest.raises(CorruptData, match="Arrow"):
+        memory.retrieve("large")
