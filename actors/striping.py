@@ -17,9 +17,10 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from ..errors import CapacityExceeded, CorruptData, KeyNotFound, NotEnoughNodes, StorageFull
+from ..errors import CapacityExceeded, CorruptData, KeyNotFound, NewerFormat, NotEnoughNodes, StorageFull
 from ..tiers.codec import decode, encode
 from ..tiers.encoded import Encoded
+from ..tiers.formats import check_format
 from .client import MemoryClient, Receipt
 from .core.model import StoreOptions
 from .parcel import Bytes
@@ -120,8 +121,9 @@ class Stripes:
         stored = self._client.retrieve(key)
         try:
             manifest: dict[str, Any] = msgpack.unpackb(stored)
-            if manifest["format"] != FORMAT:
-                raise CorruptData(f"{key!r} was striped by another version of Memories")
+            check_format(manifest["format"], FORMAT, f"the manifest of {key!r}")
+        except NewerFormat:
+            raise
         except (ValueError, TypeError, KeyError) as error:
             raise CorruptData(f"{key!r} was not stored with store_distributed; use retrieve()") from error
         return manifest

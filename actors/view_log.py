@@ -16,7 +16,7 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
-from ..errors import CorruptData
+from ..tiers.formats import check_format
 from .core.model import MemberInfo, View
 
 NAMESPACE = b"memories"
@@ -69,8 +69,7 @@ def _pack(view: View) -> bytes:
 
 def _unpack(stored: bytes) -> View:
     fields = json.loads(stored)
-    if fields.pop("format") != FORMAT:
-        raise CorruptData("the membership log was written by another version of Memories; update this one")
+    check_format(fields.pop("format"), FORMAT, "the membership log")
     members = tuple(MemberInfo(**member) for member in fields.pop("members"))
     away, gone, unverified = (tuple(fields.pop(name, ())) for name in ("away", "gone", "unverified"))
     return View(members=members, away=away, gone=gone, unverified=unverified, **fields)

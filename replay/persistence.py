@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import CorruptData
+from ..errors import CorruptData, NewerFormat
 from .checkpoint import Arrays, BufferState, CheckpointReader, CheckpointWriter, require, scoped
 from .schema import Schema
 from .snapshot import RowSnapshot
@@ -104,10 +104,12 @@ class PendingCheckpoint:
 def read_checkpoint(path: str | Path) -> BufferState:
     """A checkpoint's state, every byte checked."""
     reader = CheckpointReader(path)
-    if reader.values.get("format") != FORMAT:
-        raise CorruptData(
-            f"{path} has format {reader.values.get('format')!r}; this version reads {FORMAT}. "
-            "It was written by another version of the library."
+    written = reader.values.get("format")
+    if written != FORMAT:
+        kind = NewerFormat if type(written) is int and written > FORMAT else CorruptData
+        raise kind(
+            f"{path} has format {written!r}, and this version reads {FORMAT}: use the version of the library "
+            "that wrote it"
         )
     reader.verify()
     return reader.state()

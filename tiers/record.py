@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import msgpack
 
 from ..errors import CorruptData
+from .formats import check_format
 from .packing import pack
 
 FORMAT = 1
@@ -96,8 +97,7 @@ class Record:
             fields = msgpack.unpackb(
                 packed, use_list=False, unicode_errors="surrogatepass", strict_map_key=True
             )
-            if fields[0] != FORMAT:
-                raise CorruptData(f"record format {fields[0]!r} is not {FORMAT}: written by another version?")
+            check_format(fields[0], FORMAT, "the record of a value")
             _, key, header, lengths, checksums, has_pickle, version, created_s, *rest = fields
             metadata, priority, expires_s, pinned, replicas, durable, clients, tombstone, superseded = rest
             draft = RecordDraft(

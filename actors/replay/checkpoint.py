@@ -22,6 +22,7 @@ import ray
 from ...errors import CorruptData, DeadlineExceeded, InvalidValue
 from ...replay.buffer import ReplayBuffer
 from ...replay.persistence import read_checkpoint
+from ...tiers.formats import check_format
 from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, Deadline
 from .core import events as ev
 from .core.replicated import RowsState
@@ -80,8 +81,7 @@ def read_manifest(path: str | Path) -> tuple[ReplaySpec, list[SavedFile]]:
     folder = Path(path)
     try:
         manifest = json.loads((folder / MANIFEST).read_bytes())
-        if manifest["format"] != FORMAT:
-            raise CorruptData(f"{folder} was written by another version of Memories; update this one")
+        check_format(manifest["format"], FORMAT, f"the checkpoint in {folder}")
         spec = ReplaySpec.from_json(json.dumps(manifest["spec"]).encode())
         files = [SavedFile(**entry) for entry in manifest["shards"]]
     except (ValueError, KeyError, TypeError) as error:

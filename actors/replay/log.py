@@ -13,7 +13,7 @@ from ray.experimental.internal_kv import (
     _internal_kv_put,
 )
 
-from ...errors import CorruptData
+from ...tiers.formats import check_format
 from ..view_log import NAMESPACE
 from .core.model import Layout, Replica, ShardView
 from .spec import ReplaySpec
@@ -89,8 +89,7 @@ def _pack(layout: Layout) -> bytes:
 
 def _unpack(stored: bytes) -> Layout:
     fields = json.loads(stored)
-    if fields.pop("format") != FORMAT:
-        raise CorruptData("a replay layout was written by another version of Memories; update this one")
+    check_format(fields.pop("format"), FORMAT, "the layout of a replay buffer")
     shards = tuple(_unpack_view(view) for view in fields.pop("shards"))
     routes = tuple((old, new) for old, new in fields.pop("routes"))
     return Layout(shards=shards, routes=routes, draining=tuple(fields.pop("draining")), **fields)

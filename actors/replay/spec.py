@@ -7,11 +7,12 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ...errors import CorruptData, InvalidType, InvalidValue
+from ...errors import InvalidType, InvalidValue
 from ...replay.buffer import PrioritizedReplayBuffer, ReplayBuffer
 from ...replay.handles import MAX_SHARDS
 from ...replay.rate_limiters import SamplesPerInsert
 from ...replay.schema import Schema
+from ...tiers.formats import check_format
 from ..names import check_cluster_name
 
 FORMAT = 1
@@ -111,6 +112,5 @@ class ReplaySpec:
     @classmethod
     def from_json(cls, stored: bytes) -> ReplaySpec:
         fields = json.loads(stored)
-        if fields.pop("format") != FORMAT:
-            raise CorruptData("a replay buffer was made by another version of Memories; update this one")
+        check_format(fields.pop("format"), FORMAT, "the description of a replay buffer")
         return cls(**{**fields, "schema": Schema.from_dict(fields["schema"])})

@@ -53,6 +53,11 @@ class CorruptData(MemoriesError, ValueError):
     """Stored bytes do not match their checksum, or are not what their header says."""
 
 
+class NewerFormat(CorruptData):
+    """Written by a newer version of the library, in a format that this one does not know. Nothing is wrong
+    with the data, and nothing of it was changed: read it with the version that wrote it, or a later one."""
+
+
 class PickleRefused(MemoriesError, ValueError):
     """The data holds a pickle and the caller did not say ``allow_pickle=True``."""
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import msgpack
 
 from ...errors import CorruptData
+from ..formats import check_format
 from ..packing import pack
 
 FORMAT = 1
@@ -54,10 +55,7 @@ def unpack_header(header: bytes | memoryview) -> tuple[Tree, int | None]:
     fields = unpack_tree(header)
     if not isinstance(fields, dict):
         raise CorruptData(f"codec header is a {type(fields).__name__}, not a map")
-    if fields.get("format") != FORMAT:
-        raise CorruptData(
-            f"codec format {fields.get('format')!r} is not {FORMAT}: written by another version?"
-        )
+    check_format(fields.get("format"), FORMAT, "the header of a value")
     if "tree" in fields:
         return fields["tree"], None
     buffer = fields.get("buffer")

@@ -12,12 +12,17 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from ...errors import InvalidValue, LockHeld, PermissionRefused, StorageFull, Unavailable
+from ...errors import CorruptData, InvalidValue, LockHeld, PermissionRefused, StorageFull, Unavailable
+from ..formats import check_format
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _VALUE_FILE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.([a-z0-9]{1,8})")
 _SEGMENT_FILE = re.compile(r"([0-9a-f]{16})\.(?:segment|index)")
 TEMPORARY = ".temporary"
+FORMAT = 1
+"""Of everything in the folder: raised whenever frames, files, records or headers change, so that an older
+library never opens what it would misunderstand."""
+_FORMAT_FILE = "format"
 
 
 class FileName(NamedTuple):
@@ -34,6 +39,11 @@ class FileName(NamedTuple):
 def key_digest(key: str) -> str:
     """What stands for a key in file names."""
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def _digest(number: bytes) -> bytes:
+    """Tells a newer number from a damaged one."""
+    return blake2b(number, digest_size=8).hexdigest().encode()
 
 
 @contextmanager
@@ -76,6 +86,7 @@ class Folder:
             if self.path.exists() and not self.path.is_dir():
                 raise InvalidValue(f"{self.path} is a file: a cold store needs a folder")
             self._lock: int | None = self._locked()
+            self._check_format()
             for place in (self.values, self.segments, self.quarantine):
                 place.mkdir(mode=0o700, exist_ok=True)
             for leftover in [*self.values.glob("*" + TEMPORARY), *self.segments.glob("*" + TEMPORARY)]:
@@ -100,6 +111,31 @@ class Folder:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         return descriptor
+
+    def _check_format(self) -> None:
+        """What a newer library has written must not be taken for damage: that would be cleaned up."""
+        file = self.path / _FORMAT_FILE
+        try:
+            number, digest = file.read_bytes().split()
+            if digest != _digest(number):
+                raise ValueError("damaged")
+            written = int(number)
+        except (FileNotFoundError, ValueError):
+            # New, or of before there was this file, or damaged: the number is ours from now on.
+            temporary = file.with_suffix(TEMPORARY)
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as opened:
+                number = str(FORMAT).encode()
+                opened.write(number + b" " + _digest(number) + b"\n")
+                opened.flush()
+                os.fsync(opened.fileno())
+            temporary.replace(file)
+            return
+        try:
+            check_format(written, FORMAT, f"the cold store in {self.path}")
+        except CorruptData:
+            self.close()
+            raise
 
     def value_files(self, place: Path | None = None) -> Iterator[FileName]:
         """The files that hold one value each."""

@@ -17,6 +17,7 @@ from ..blobs import Blob
 from ..checksum import checksum
 from ..codec.compression import NONE, Compression, compression
 from ..encoded import Selection
+from ..formats import check_format
 from ..record import Record
 from .blocks import Table, pack, packed_part, plain_part, plain_table, runs_part, unpack
 from .containers import Closing, Container, OpenContainer
@@ -95,8 +96,7 @@ def _unpack_description(content: memoryview) -> tuple[Record, Layout]:
         version, record, method, stored, tables = msgpack.unpackb(packed, use_list=False)
     except (ValueError, TypeError, msgpack.UnpackException) as error:
         raise CorruptData(f"the description cannot be read: {error}") from error
-    if version != FORMAT:
-        raise CorruptData(f"file format {version!r} is not {FORMAT}: written by another version?")
+    check_format(version, FORMAT, "the file")
     return Record.unpack(record), Layout(method, stored, tables)
 
 

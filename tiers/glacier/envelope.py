@@ -25,6 +25,7 @@ import numpy as np
 from xxhash import xxh3_64
 
 from ...errors import CorruptData, PermissionRefused
+from ..formats import check_format
 from ..record import Record
 from .crypto import BlockCipher, KeyRing, new_salt
 from .layout import BlockTable, PlainStream
@@ -111,8 +112,7 @@ def read_envelope(
         raise CorruptData("its envelope does not match its checksum")
     try:
         written_format, write_id, key_id, salt = msgpack.unpackb(outer)
-        if written_format != FORMAT:
-            raise CorruptData(f"its format {written_format!r} is not {FORMAT}: written by a newer version?")
+        check_format(written_format, FORMAT, "it")
         if not isinstance(write_id, bytes) or not isinstance(salt, bytes):
             raise CorruptData("its envelope has ids of the wrong type")
         if key_id is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ...errors import ConflictingWrite, CorruptData, PermissionRefused
+from ...errors import ConflictingWrite, CorruptData, NewerFormat, PermissionRefused
 from .crypto import KeyRing
 from .envelope import UNREADABLE, Envelope, envelope_bytes, read_envelope
 from .objects import Condition, Fetched, ObjectGone, ObjectStore
@@ -78,9 +78,9 @@ class Heads:
         try:
             envelope = read_envelope(fetched.data, name, self._keys, read_unencrypted=accept_clear)
         except CorruptData as error:
-            if forgiving:
+            if forgiving and not isinstance(error, NewerFormat):
                 return Head(UNREADABLE, memoryview(b""), fetched.tag, fetched.size)
-            raise CorruptData(f"{path} in {self._store.address}: {error}") from error
+            raise type(error)(f"{path} in {self._store.address}: {error}") from error
         except PermissionRefused as error:
             raise PermissionRefused(f"{path} in {self._store.address}: {error}") from error
         return Head(envelope, fetched.data[envelope.nbytes :], fetched.tag, fetched.size)

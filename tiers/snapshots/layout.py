@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from xxhash import xxh3_64_intdigest
 
 from ...errors import CorruptData
+from ..formats import check_format
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,11 +74,7 @@ class Trailer:
         if _CHECK.unpack(packed[_TRAILER.size :])[0] != xxh3_64_intdigest(packed[: _TRAILER.size]):
             raise CorruptData("the snapshot's trailer is damaged: it does not match its checksum")
         _, version, entries, value_bytes, stream_bytes, checksum = _TRAILER.unpack(packed[: _TRAILER.size])
-        if version != FORMAT:
-            raise CorruptData(
-                f"the snapshot has format {version}, and this library reads {FORMAT}: use the version of "
-                "the library that wrote it, or a later one"
-            )
+        check_format(version, FORMAT, "the snapshot")
         return cls(entries, value_bytes, stream_bytes, checksum)
 
 
