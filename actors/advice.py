@@ -63,7 +63,8 @@ def _nodes(snapshot: Snapshot) -> Iterator[Advice]:
             "error",
             "node",
             f"the disk {member} is away; what only it has cannot be read",
-            "start the node that has it again",
+            "start the node that has it again; if it will never return, say so: "
+            f"`memories declare-gone {member}`",
         )
     for node in snapshot.nodes:
         if not node.online:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -87,8 +87,21 @@ class Cluster:
                 f"checkpoint_interval is a whole number of at least 1, not {checkpoint_interval}"
             )
         Memoria(**arguments)  # so that a bad argument is named here, and starts nothing
+        deadline = Deadline.after(READY_TIMEOUT_S, f"starting network {name!r}")
+        settings = persist(
+            lambda attempt_s: get(self._coordinator().actor_settings.remote(), attempt_s),
+            deadline,
+            lambda: None,
+        )
         actor = start_memoria_actor(
-            self.name, self.namespace, name, arguments, checkpoint_interval, replicas, GPU_FRACTION
+            self.name,
+            self.namespace,
+            name,
+            arguments,
+            checkpoint_interval,
+            replicas,
+            GPU_FRACTION,
+            settings,
         )
         running = get(actor.settings.remote(), READY_TIMEOUT_S)
         wanted = {**arguments, "checkpoint_interval": checkpoint_interval}
@@ -154,6 +167,37 @@ class Cluster:
     def undrain(self, node: str, *, timeout_s: float = 60.0) -> None:
         """Let a node that was drained take data again."""
         self._order_drain(node, timeout_s, undo=True)
+
+    def declare_gone(self, disk: str, *, timeout_s: float = 60.0) -> int:
+        """Say that a disk which is away will never return; `status().away` names those that are missed.
+
+        Nobody waits for it any more: keys whose only copies it had raise `ValueLost`, deletions that it had
+        not heard of are forgotten. Should it return all the same, it is set aside and nothing on it is read.
+        Returns how many keys are known to be lost by it. `disk` is its id or the beginning of it.
+
+        Raises `InvalidValue` for a disk that is not away: `drain` is for those that still answer.
+        """
+        self._check_open()
+        deadline = Deadline.after(timeout_s, f"declaring {disk} gone")
+        status = self.status(timeout_s=deadline.remaining_s())
+        found = [member for member in status.away if disk and member.startswith(disk)]
+        if len(found) != 1:
+            raise InvalidValue(
+                f"{disk!r} is {'the beginning of several disks' if found else 'no disk'} that is away; there "
+                f"are {', '.join(status.away) or 'none'}. A node that still answers can be drained"
+            )
+        lost_before = status.counts.get("lost", 0)
+        while True:
+            # Again until it stands: a coordinator that dies meanwhile has forgotten the order.
+            is_away = persist(
+                lambda attempt_s: get(self._coordinator().declare_gone.remote(found[0]), attempt_s),
+                deadline,
+                lambda: None,
+            )
+            status = self.status(timeout_s=deadline.remaining_s())
+            if not is_away and status.phase == "serving":
+                return max(0, status.counts.get("lost", 0) - lost_before)
+            time.sleep(min(0.1, deadline.remaining_s()))
 
     def _order_drain(self, node: str, timeout_s: float, *, undo: bool) -> None:
         self._check_open()
@@ -246,6 +290,7 @@ def connect(
     namespace: str = NAMESPACE,
     config: ClusterConfig | None = None,
     start: bool = True,
+    runtime_env: Mapping[str, Any] | None = None,
     timeout_s: float = READY_TIMEOUT_S,
 ) -> Cluster:
     """Join a cluster by its name, or start it where it does not run yet.
@@ -255,6 +300,9 @@ def connect(
         this machine, or starts one.
     config: budgets and places, used where the cluster is started; a running one keeps its own.
     start: False never starts anything: neither Ray nor the cluster.
+    runtime_env: as in ``ray.init``, for what is not installed on the nodes: this process's tasks have it, and
+        where the cluster is started, all of its actors for as long as they live, also on nodes that join
+        later. ``{"py_modules": [memories, memoria]}`` brings this library itself.
 
     Raises `NotRunning` where nothing answers (or runs, with ``start=False``), `Unavailable` where this
     machine is not a node, `VersionMismatch` where the cluster runs another version, and
@@ -267,7 +315,7 @@ def connect(
         1
     """
     check_cluster_name(name)
-    session = RaySession.join(address, start=start)
+    session = RaySession.join(address, start=start, runtime_env=runtime_env)
     return open_cluster(session, name, namespace, config or ClusterConfig(), timeout_s, start=start)
 
 
@@ -299,7 +347,8 @@ def open_cluster(
         if NOT_INSTALLED in str(error):
             raise VersionMismatch(
                 "workers of this Ray cluster cannot import Memories: install the version that this process "
-                f"has, {__version__}, on every node, or name it in ray.init(runtime_env=...) before connect()"
+                f"has, {__version__}, on every node, or bring it along: "
+                'connect(runtime_env={"py_modules": [memories, memoria]})'
             ) from error
         raise
     except BaseException:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValue
+from .logs import LogSettings
 
 if TYPE_CHECKING:
     from ..tiers.policies import MigrationPolicy
@@ -18,6 +19,15 @@ GB = 1000**3
 DEFAULT_SIZES_GB = {"hot": 8.0, "warm": 32.0, "cold": 500.0}
 OBJECT_STORE_SHARE = 0.5
 """At most this share of a node's object store is ours: the rest belongs to the user's own objects."""
+
+
+@dataclass(frozen=True, slots=True)
+class ActorSettings:
+    """What a driver has to know of a cluster that runs, to start an actor for it."""
+
+    log: LogSettings
+    runtime_env: Mapping[str, Any]
+    """That of the driver which started the cluster, with what it has brought along already uploaded."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

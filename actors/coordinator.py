@@ -25,7 +25,7 @@ from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
 from . import logs, wire
 from .activity import Activity
-from .config import ClusterConfig
+from .config import ActorSettings, ClusterConfig
 from .core import commands as cmd
 from .core import events as ev
 from .core.coordinator import CoordinatorCore
@@ -77,7 +77,8 @@ class Coordinator:
         self._activity = Activity()
         self._announced = asyncio.Event()
         self._nodes = NodeWatch(cluster, namespace, config)
-        self._replay = ReplayDirectory(cluster, namespace, self._nodes.carriers)
+        self._log_settings = logs.LogSettings(config.log_format, config.log_level)
+        self._replay = ReplayDirectory(cluster, namespace, self._nodes.carriers, self._log_settings)
         self._tasks: set[asyncio.Task[None]] = set()
         policy = config.migration_policy or MigrationPolicy()
         migrator = Migrator(self._core.catalog, self._core.placement, time.monotonic, policy)
@@ -199,6 +200,14 @@ class Coordinator:
         await asyncio.to_thread(self._drains.remove if undo else self._drains.add, node)
         await self.tell(ev.DrainNode(node, undo))
 
+    async def declare_gone(self, disk: MemberId) -> bool:
+        """Do not wait for a disk any more, now or when it returns. False where it is not away (any more)."""
+        await asyncio.shield(self._started)
+        membership = self._core.membership
+        if disk in membership.away:
+            self._feed(ev.DeclareGone(disk))
+        return disk in membership.away
+
     async def replay(self, what: str, *arguments: Any) -> Any:
         """A request about replay buffers (see `ReplayDirectory`)."""
         await asyncio.shield(self._started)
@@ -215,6 +224,10 @@ class Coordinator:
         if delete:
             await asyncio.to_thread(self._log.erase)
             await asyncio.to_thread(self._drains.erase)
+
+    async def actor_settings(self) -> ActorSettings:
+        """How actors of this cluster are to be started by drivers."""
+        return ActorSettings(self._log_settings, dict(ray.get_runtime_context().runtime_env))
 
     async def ping(self) -> int:
         """One round trip."""

@@ -12,9 +12,10 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from .config import ClusterConfig
+from .config import ActorSettings, ClusterConfig
 from .core.model import CoreConfig
 from .gpu_share import actors_for, options_for
+from .logs import LogSettings
 from .names import coordinator_name, memoria_actor_name, tier_actor_name
 
 HEAD = "node:__internal_head__"
@@ -76,6 +77,7 @@ def start_memoria_actor(
     checkpoint_interval: int,
     replicas: int,
     gpu_fraction: float,
+    settings: ActorSettings,
 ) -> Any:
     """The actor of a Memoria network, on a GPU where the cluster has one; the one that runs, if it does."""
     from .memoria_actor import MemoriaActor
@@ -84,14 +86,22 @@ def start_memoria_actor(
     return _start(
         MemoriaActor,
         memoria_actor_name(cluster, name),
-        (cluster, namespace, name, dict(arguments), checkpoint_interval, replicas),
+        (cluster, namespace, name, dict(arguments), checkpoint_interval, replicas, settings.log),
         namespace=namespace,
         num_gpus=gpu_fraction if has_gpu else 0,
+        # All others inherit it from the coordinator that starts them.
+        runtime_env=dict(settings.runtime_env) or None,
     )
 
 
 def start_replay_shard(
-    cluster: str, namespace: str, actor: str, shard: int, node_id: str, spec: bytes
+    cluster: str,
+    namespace: str,
+    actor: str,
+    shard: int,
+    node_id: str,
+    spec: bytes,
+    log_settings: LogSettings,
 ) -> Any:
     """One replica of a replay shard, on a node; the one that runs, if it does."""
     from .replay.shard_actor import ReplayShard
@@ -99,7 +109,7 @@ def start_replay_shard(
     return _start(
         ReplayShard,
         actor,
-        (cluster, namespace, actor, shard, node_id, spec),
+        (cluster, namespace, actor, shard, node_id, spec, log_settings),
         namespace=namespace,
         max_concurrency=MEMBER_CALLS,
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),

@@ -14,6 +14,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from .core import commands as cmd
@@ -28,6 +29,14 @@ FIELDS = ("member", "key", "keys", "version", "request", "outcome")
 """What an entry may carry as `extra`, in the order in which it is written."""
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """What `ClusterConfig` says of logs, for actors that are started without one."""
+
+    form: str | None = None
+    level: str | None = None
 
 
 class _TextFormat(logging.Formatter):
@@ -93,6 +102,14 @@ def note_request(event: ev.ClientEvent, reply: cmd.Reply) -> None:
             "outcome": outcome.name.lower(),
         },
     )
+
+
+def note_call(what: str, *, key: str, version: object, request: str, outcome: str, failed: bool) -> None:
+    """Log a call of a replay shard or a network: as a warning where it failed, else for debugging only."""
+    level = logging.WARNING if failed else logging.DEBUG
+    if log.isEnabledFor(level):
+        about = {"key": key, "version": str(version), "request": request, "outcome": outcome}
+        log.log(level, what, extra=about)
 
 
 def version_text(version: Sequence[int]) -> str:

@@ -19,9 +19,11 @@ from memoria import Memoria
 
 from ..errors import KeyNotFound, StepInterrupted
 from ..tiers.codec import encode
+from . import logs
 from .client import MemoryClient
 from .core.model import StoreOptions
 from .memoria_report import report_session
+from .names import memoria_actor_name
 from .reports import MemoriaReport
 
 STATE_PREFIX = "\x00memoria/"
@@ -56,7 +58,9 @@ class MemoriaActor:
         arguments: Mapping[str, Any],
         checkpoint_interval: int,
         replicas: int,
+        log_settings: logs.LogSettings,
     ) -> None:
+        logs.set_up(cluster, memoria_actor_name("", name)[1:], log_settings.form, log_settings.level)
         self._name = name
         self._arguments = dict(arguments)
         self._interval = checkpoint_interval
@@ -77,7 +81,7 @@ class MemoriaActor:
             state.network.add_working_memory(torch.from_numpy(np.array(data)))
             state.step = "added"
 
-        self._once(session, client, sequence, apply)
+        self._once("add_working_memory", session, client, sequence, apply)
 
     def remind(self, session: str, client: str, sequence: int) -> tuple[Any, Any]:
         """The second call of a step: memories and indices, as arrays."""
@@ -88,7 +92,7 @@ class MemoriaActor:
             state.step = "reminded"
             return memories.float().cpu().numpy(), indices.cpu().numpy()
 
-        found: tuple[Any, Any] = self._once(session, client, sequence, apply)
+        found: tuple[Any, Any] = self._once("remind", session, client, sequence, apply)
         return found
 
     def adjust(self, session: str, client: str, sequence: int, indices: Any, delta: Any) -> None:
@@ -114,7 +118,7 @@ class MemoriaActor:
                         state.unsaved -= 1
                     raise
 
-        self._once(session, client, sequence, apply)
+        self._once("adjust", session, client, sequence, apply)
 
     def reset_memory(self, session: str, client: str, sequence: int) -> None:
         """Forget everything of a session, durably."""
@@ -125,7 +129,7 @@ class MemoriaActor:
             state.done[client] = sequence
             self._save(session, state)
 
-        self._once(session, client, sequence, apply)
+        self._once("reset_memory", session, client, sequence, apply)
 
     def checkpoint(self, session: str) -> None:
         """Save a session now, whatever the interval."""
@@ -144,7 +148,7 @@ class MemoriaActor:
             state.done[client] = sequence
             self._save(session, state)
 
-        self._once(session, client, sequence, apply)
+        self._once("load_state", session, client, sequence, apply)
 
     def summary(self, session: str) -> dict[str, Any]:
         """Engrams by type over all rows, the timestep, and the lifespans of those that live."""
@@ -174,14 +178,23 @@ class MemoriaActor:
 
     # -- parts --------------------------------------------------------------------------------------
 
-    def _once(self, session: str, client: str, sequence: int, apply: Callable[[Session], Any]) -> Any:
+    def _once(
+        self, what: str, session: str, client: str, sequence: int, apply: Callable[[Session], Any]
+    ) -> Any:
         state = self._session(session)
         number, answer = state.answers.get(client, (0, None))
         if number == sequence:
             return answer
         if sequence <= state.done.get(client, 0):
             return None  # in a checkpoint that outlived its answer
-        answer = apply(state)
+        about = {"key": f"{self._name}/{session}", "request": f"{client}/{sequence}"}
+        try:
+            answer = apply(state)
+        except Exception as error:
+            outcome = type(error).__name__
+            logs.note_call(what, version=state.network.timestep, outcome=outcome, failed=True, **about)
+            raise
+        logs.note_call(what, version=state.network.timestep, outcome="ok", failed=False, **about)
         state.answers[client] = (sequence, answer)
         return answer
 

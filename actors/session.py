@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,7 +53,13 @@ class RaySession:
     pid: int
 
     @classmethod
-    def join(cls, address: str | None = None, *, start: bool = True) -> RaySession:
+    def join(
+        cls,
+        address: str | None = None,
+        *,
+        start: bool = True,
+        runtime_env: Mapping[str, Any] | None = None,
+    ) -> RaySession:
         """Use the Ray that this process has; else the one at `address`, in ``RAY_ADDRESS``, or on this
         machine; else start one on this machine, unless ``start=False``.
 
@@ -62,10 +69,15 @@ class RaySession:
         """
         check_not_forked()
         if ray.is_initialized():
+            if runtime_env is not None:
+                raise InvalidValue(
+                    "this process is connected to Ray already, and its runtime_env is that of ray.init(): "
+                    "give it there, or call connect(runtime_env=...) first"
+                )
             return cls._initialised(address)
         wanted = address or os.environ.get("RAY_ADDRESS") or running_here()
         if start and (wanted is None or wanted == "local"):
-            return cls.start()
+            return cls.start(runtime_env)
         if wanted in (None, "auto", "local"):
             wanted = _address_of_environment() or running_here()
         if wanted is None:
@@ -79,7 +91,12 @@ class RaySession:
             _require_node_of(wanted)
             _use_token_of(wanted)
         try:
-            ray.init(address=wanted, log_to_driver=False, logging_level=logging.WARNING)
+            ray.init(
+                address=wanted,
+                log_to_driver=False,
+                logging_level=logging.WARNING,
+                runtime_env=None if runtime_env is None else dict(runtime_env),
+            )
         except (AuthenticationError, ConnectionError, RuntimeError, TimeoutError) as error:
             if isinstance(error, AuthenticationError) or "AuthToken" in str(error.__cause__ or error):
                 raise PermissionRefused(_no_token(wanted)) from error
@@ -87,13 +104,14 @@ class RaySession:
         return cls(wanted, started=False, pid=os.getpid())
 
     @classmethod
-    def start(cls) -> RaySession:
+    def start(cls, runtime_env: Mapping[str, Any] | None = None) -> RaySession:
         """Start a Ray of our own on this machine, whatever cluster the machine last had."""
         ray.init(
             address="local",
             include_dashboard=False,
             log_to_driver=False,
             logging_level=logging.WARNING,
+            runtime_env=None if runtime_env is None else dict(runtime_env),
         )
         return cls(ray.get_runtime_context().gcs_address, started=True, pid=os.getpid())
 

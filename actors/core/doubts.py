@@ -136,6 +136,17 @@ class Doubts:
         for register in self.undecided.pop(key):
             self._core.transfers.remove(register.member, [(key, register.entry.version)])
 
+    def say_lost(self, keys: Iterable[str]) -> None:
+        """A disk that had a copy of these keys will not be heard again: announce those that nobody has."""
+        entries = self._core.catalog.entries
+        lost = []
+        for key in keys:
+            entry = entries.get(key)
+            if entry is not None and entry.kind is Kind.SUPERSEDED and not self.may_be_away((key,)):
+                lost.append(key)
+        if lost:
+            self._core.emit(Announce("lost", "", tuple(lost)))
+
     def check_lost(self, keys: Iterable[str]) -> None:
         """Look at keys that have lost copies: fall back, where that is right, or say that they are lost."""
         core = self._core

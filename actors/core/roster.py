@@ -58,7 +58,7 @@ class Roster:
         for info in change.left:
             self._left(info)
         for member in change.forgotten:
-            core.doubts.dark.pop(member, None)
+            core.doubts.say_lost(core.doubts.dark.pop(member, None) or ())
         for info in change.entered:
             self._entered(info)
         if change.forgotten:

@@ -19,6 +19,7 @@ from ...errors import DeadlineExceeded, InvalidValue, KeyNotFound, NotEnoughNode
 from ...replay.rate_limiters import Counters
 from ..heartbeat import Heartbeat
 from ..launch import start_replay_shard
+from ..logs import LogSettings
 from ..names import replay_actor_name
 from .core import directory as dr
 from .core.model import Layout, ShardView
@@ -40,8 +41,15 @@ class ReplayDirectory:
     alive_nodes: gives the nodes that may carry shards.
     """
 
-    def __init__(self, cluster: str, namespace: str, alive_nodes: Callable[[], tuple[str, ...]]) -> None:
+    def __init__(
+        self,
+        cluster: str,
+        namespace: str,
+        alive_nodes: Callable[[], tuple[str, ...]],
+        log_settings: LogSettings,
+    ) -> None:
         self._cluster, self._namespace = cluster, namespace
+        self._log_settings = log_settings
         self._alive_nodes = alive_nodes
         self._log = ReplayLog(cluster)
         self._specs: dict[str, ReplaySpec] = {}
@@ -220,7 +228,13 @@ class ReplayDirectory:
                     self._spawn(self._tell(name, command))
                 case dr.StartReplica(actor, shard, node):
                     self._handles[actor] = start_replay_shard(
-                        self._cluster, self._namespace, actor, shard, node, self._specs[name].to_json()
+                        self._cluster,
+                        self._namespace,
+                        actor,
+                        shard,
+                        node,
+                        self._specs[name].to_json(),
+                        self._log_settings,
                     )
                 case dr.StopReplica(actor):
                     self._spawn(self._stop(name, actor))

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ...errors import NothingToSample
 from ...replay.rate_limiters import Counters
+from .. import logs
 from ..heartbeat import Heartbeat
 from ..names import coordinator_name
 from ..reports import ShardReport
@@ -74,8 +75,16 @@ class ReplayShard:
     """Feeds the core with events, performs its commands, and answers those who wait."""
 
     async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, cluster: str, namespace: str, actor: str, shard: int, node: str, spec: bytes
+        self,
+        cluster: str,
+        namespace: str,
+        actor: str,
+        shard: int,
+        node: str,
+        spec: bytes,
+        log_settings: logs.LogSettings,
     ) -> None:
+        logs.set_up(cluster, actor.removeprefix(f"{cluster}/"), log_settings.form, log_settings.level)
         self._cluster, self._namespace = cluster, namespace
         self._spec = ReplaySpec.from_json(spec)
         self._shard = shard
@@ -111,7 +120,9 @@ class ReplayShard:
     ) -> ev.Done | ev.NotPrimary:
         """Take a numbered batch; answers when it is where `ack` wants it."""
         operation = ev.InsertRows(writer, logical, number, floor, columns, priorities)
-        return await self._propose(operation)
+        answer = await self._propose(operation)
+        self._note("insert", f"{writer}/{number}", answer)
+        return answer
 
     async def update(
         self, handles: NDArray[np.int64], priorities: NDArray[np.float64]
@@ -121,6 +132,7 @@ class ReplayShard:
         done: ev.Done | ev.NotPrimary = await self._ask(lambda call: ev.Propose(call, operation))
         if isinstance(done, ev.Done):
             self._figures.updated(done.result)
+        self._note("update", "", done)
         return done
 
     async def sample(self, count: int, seed: int | None = None) -> ShardSample | ev.NotPrimary | Mass:
@@ -311,6 +323,17 @@ class ReplayShard:
                 self._feed(ev.Tick())
                 self._figures.tick()
             await asyncio.sleep(self.heartbeat.pause_s(TICK_S))
+
+    def _note(self, what: str, request: str, answer: ev.Done | ev.NotPrimary) -> None:
+        """Log a call, for debugging: the buffer and shard as its key, the view as its version."""
+        logs.note_call(
+            what,
+            key=f"{self._spec.name}/{self._shard}",
+            version=self._core.view.number,
+            request=request,
+            outcome="ok" if isinstance(answer, ev.Done) else "not primary",
+            failed=False,
+        )
 
     def _mass(self) -> Mass:
         buffer = self._core.rows.buffer

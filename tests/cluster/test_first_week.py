@@ -6,13 +6,15 @@ import asyncio
 import json
 import multiprocessing
 import os
+import signal
 import socket
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +28,7 @@ from memories.actors.names import NAMESPACE
 from memories.actors.session import answers
 from memories.errors import Closed, DeadlineExceeded, InvalidValue, VersionMismatch
 
-from .conftest import MB, wait_until
+from .conftest import MB, actors_of, wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -172,22 +174,89 @@ def test_another_version_of_the_package_is_told_at_connect(
         connect(name=cluster.name)
 
 
+@pytest.fixture
+def bare_node(ray_cluster: RayCluster, tmp_path: Path) -> Iterator[Callable[[], object]]:
+    """Adds nodes whose Python finds no Memoria and no Memories."""
+    for name in ("memories", "memoria"):
+        hidden = tmp_path / name
+        hidden.mkdir()
+        (hidden / "__init__.py").write_text("__path__ = []\n__version__ = '0'\n")
+    nodes: list[object] = []
+
+    def add() -> object:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PYTHONPATH", str(tmp_path))
+            nodes.append(
+                ray_cluster.add_node(
+                    num_cpus=1,
+                    object_store_memory=100 * MB,
+                    node_name=f"bare{len(nodes)}",
+                    resources={"bare": 1},
+                )
+            )
+        return nodes[-1]
+
+    yield add
+    for node in nodes:
+        ray_cluster.remove_node(node)
+
+
 def test_workers_that_cannot_import_the_package_are_told_at_connect(
-    ray_cluster: RayCluster, tmp_path: Path
+    bare_node: Callable[[], object],
 ) -> None:
     """The tiers of this cluster go to one node, whose Python finds no Memories."""
-    hidden = tmp_path / "memories"
-    hidden.mkdir()
-    (hidden / "__init__.py").write_text("__path__ = []\n__version__ = '0'\n")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(tmp_path))
-        node = ray_cluster.add_node(
-            num_cpus=1, object_store_memory=100 * MB, node_name="bare", resources={"bare": 1}
-        )
+    bare_node()
     with pytest.raises(VersionMismatch, match=r"workers of this Ray cluster cannot import Memories: install"):
         connect(name="bare", config=ClusterConfig(node_selector="bare", temporary=True))
     ray.kill(ray.get_actor("bare/coordinator", NAMESPACE))
-    ray_cluster.remove_node(node)
+
+
+def test_a_driver_brings_the_package_to_nodes_without_it(
+    ray_cluster: RayCluster, bare_node: Callable[[], object]
+) -> None:
+    """Its actors have it as long as the cluster lives: after the driver has gone, when they are started
+    again, and on nodes that join later."""
+    bare_node()
+    done = run_script(
+        """
+        import memories, memoria, numpy as np
+        config = memories.ClusterConfig(
+            node_selector="bare", temporary=True, hot_bytes=10**7, warm_bytes=10**7, cold_bytes=10**8
+        )
+        modules = {"py_modules": [memories, memoria]}
+        with memories.connect(name="brought", config=config, runtime_env=modules) as cluster:
+            cluster.memory().store("kept", np.arange(50_000), durable=True)
+        try:
+            memories.connect(name="brought", runtime_env=modules)
+        except memories.MemoriesError as error:
+            print(type(error).__name__, error)
+        """,
+        RAY_ADDRESS=ray_cluster.address,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "InvalidValue this process is connected to Ray already" in done.stdout
+    cluster = connect(name="brought")
+    memory = cluster.memory()
+    assert memory.retrieve("kept")[-1] == 49_999
+    first = {tier.member: tier.node for tier in cluster.status().tiers}
+    assert len(first) == 3
+    for name in [name for name in actors_of("brought") if "/tier/" in name]:
+        pid = ray.get(ray.get_actor(name, NAMESPACE).__ray_call__.remote(lambda _self: os.getpid()))
+        os.kill(int(pid), signal.SIGKILL)
+    assert memory.retrieve("kept")[-1] == 49_999
+    bare_node()
+    wait_until(lambda: len(cluster.status().tiers) == 6, 90)
+    assert memory.store("two", 2, replicas=2).copies == 2
+    network = cluster.memoria(
+        "brought",
+        num_reminded_stm=2,
+        stm_capacity=8,
+        ltm_search_depth=2,
+        initial_lifespan=3,
+        num_final_ltms=2,
+    )
+    assert network.summary()["timestep"] == 0
+    cluster.shutdown(delete=True)
 
 
 # -- fork -------------------------------------------------------------------------------------------
@@ -231,6 +300,74 @@ def test_the_blocking_calls_work_inside_a_running_loop(memory: MemoryManager) ->
         return int(memory.retrieve("in a loop")[-1])
 
     assert asyncio.run(cell()) == 49_999
+
+
+@pytest.fixture
+def kernel() -> Iterator[Any]:
+    """The Python of a notebook, as Jupyter starts it."""
+    from jupyter_client.manager import start_new_kernel
+
+    manager, client = start_new_kernel(
+        kernel_name="python3",
+        startup_timeout=120,
+        env={k: v for k, v in os.environ.items() if k != "RAY_ADDRESS"},
+    )
+    yield client
+    client.stop_channels()
+    manager.shutdown_kernel(now=True)
+
+
+def test_a_notebook_connects_stores_and_awaits(
+    cluster: Cluster, ray_cluster: RayCluster, kernel: Any
+) -> None:
+    """Cells in a real kernel: blocking calls, `await` at the top of a cell, several at once, and an event."""
+
+    def cell(code: str) -> str:
+        shown: list[str] = []
+
+        def note(message: dict[str, Any]) -> None:
+            content = message["content"]
+            shown.append(content.get("text") or content.get("data", {}).get("text/plain", ""))
+
+        reply = kernel.execute_interactive(textwrap.dedent(code), output_hook=note, timeout=120)
+        assert reply["content"]["status"] == "ok", "\n".join(reply["content"].get("traceback", ()))
+        return "".join(shown).strip()
+
+    cell(
+        f"""
+        import asyncio, memories, numpy as np
+        cluster = memories.connect({ray_cluster.address!r}, name={cluster.name!r})
+        memory = cluster.memory()
+        """
+    )
+    assert cell("memory.store('notebook', np.arange(50_000)).copies") == "1"
+    assert cell("int(memory.retrieve('notebook')[-1])") == "49999"
+    cell("await memory.aio.store('awaited', {'a': [1, 2]}, durable=True)")
+    assert cell("await memory.aio.retrieve('awaited')") == "{'a': [1, 2]}"
+    assert (
+        cell(
+            """
+            values = await asyncio.gather(*(memory.aio.retrieve(k) for k in ("notebook", "awaited")))
+            len(values[0]), values[1]["a"]
+            """
+        )
+        == "(50000, [1, 2])"
+    )
+    moved = cell(
+        """
+        async def move_about():
+            for number in range(1000):
+                await memory.aio.move("notebook", ("cold", "warm")[number % 2])
+                await asyncio.sleep(0.1)
+
+        mover = asyncio.ensure_future(move_about())
+        event = await anext(aiter(memory.aio.subscribe("moved")))
+        mover.cancel()
+        event.keys
+        """
+    )
+    assert moved == "('notebook',)"
+    cell("memory.delete_many(['notebook', 'awaited']); cluster.close()")
 
 
 def test_the_blocking_calls_work_inside_an_async_actor(cluster: Cluster) -> None:

@@ -16,6 +16,7 @@ from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
 from memories.actors.core import events as ev
 from memories.actors.memory_manager import MemoryManager
+from memories.errors import DeadlineExceeded, InvalidValue, ValueLost
 from tests.support.object_servers import SeaweedFS
 
 from .conftest import MB, wait_until
@@ -130,6 +131,49 @@ def test_a_disk_that_comes_back_brings_its_values(ray_cluster: RayCluster, tmp_p
                 if actor["name"].startswith("rejoining/"):
                     ray.kill(ray.get_actor(actor["name"], actor["namespace"]), no_restart=True)
             again.close()
+
+
+def test_a_disk_that_is_declared_gone_is_not_waited_for_and_set_aside_when_it_returns(
+    memory: MemoryManager, cluster: Cluster, ray_cluster: RayCluster, other_node: Any
+) -> None:
+    there = other_node.node_id
+    memory.store_many({f"gone{i}": np.full(20_000, i) for i in range(5)}, tier="warm")
+    request = memory._client._connection.next_request()
+    memory._client._connection.ask(
+        ev.MoveMany(request, tuple(f"gone{i}" for i in range(4)), "hot", there), "moving", 60
+    )
+    memory._client.move_many([f"gone{i}" for i in range(4)], "cold")
+    memory.store("both", 1, tier="cold", replicas=2)
+    disk = next(t.member for t in cluster.status().tiers if t.node == there and t.tier == "cold")
+    assert [members_of(memory, f"gone{i}") for i in range(4)] == [[disk]] * 4
+    with pytest.raises(InvalidValue, match=r"is no disk that is away; there are none.*can be drained"):
+        cluster.declare_gone(disk)
+    ray_cluster.remove_node(other_node, allow_graceful=False)
+    wait_until(lambda: cluster.status().away == (disk,), 60)
+    (advice,) = [a for a in cluster.status().advice if disk in a.what]
+    assert f"memories declare-gone {disk}" in advice.do
+    with pytest.raises(DeadlineExceeded):
+        cluster.memory(timeout_s=2).retrieve("gone1")
+    with memory.subscribe("lost") as events:
+        assert cluster.declare_gone(disk[:14]) == 4
+        assert set(events.get(timeout_s=30).keys) == {f"gone{i}" for i in range(4)}
+    assert cluster.status().away == ()
+    for key in ("gone0", "gone3"):
+        with pytest.raises(ValueLost, match=key):
+            memory.retrieve(key)
+    assert memory.retrieve("both") == 1
+    assert memory.retrieve("gone4")[0] == 4
+    assert not memory.exists("never stored")
+    memory.store("gone0", "anew")
+    before = len(cluster.status().tiers)
+    again = ray_cluster.add_node(num_cpus=1, object_store_memory=300 * MB)
+    wait_until(lambda: len(cluster.status().tiers) == before + 3, 60)
+    assert disk not in [tier.member for tier in cluster.status().tiers]
+    assert memory.retrieve("gone0") == "anew"
+    with pytest.raises(ValueLost):
+        memory.retrieve("gone1")
+    ray_cluster.remove_node(again)
+    wait_until(lambda: len(cluster.status().tiers) == before, 60)
 
 
 @pytest.fixture(scope="module")

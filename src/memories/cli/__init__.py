@@ -43,6 +43,7 @@ main = LazyCommands(
     modules={
         "completion": "completion",
         "dashboard": "dashboard",
+        "declare-gone": "disks",
         "demo": "demo",
         "doctor": "doctor",
         "down": "down",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memories.actors.core.commands import Quarantine
+from memories.actors.core.commands import Announce, Quarantine
 from memories.actors.core.events import DeclareGone, DrainNode, MemberJoined, MemberLost
 from memories.actors.core.model import Kind, Outcome
 
@@ -67,13 +67,28 @@ def test_what_was_overwritten_while_the_disk_was_away_stays_so(cluster: PerfectC
 def test_a_disk_that_was_given_up_is_quarantined(cluster: PerfectCluster) -> None:
     cluster.store({"a": 1}, tier="cold")
     lose(cluster, "n1/cold")
+    said = len(cluster.sent)
     cluster.handle(DeclareGone("n1/cold"))
     assert cluster.get("a") is Outcome.LOST
+    announced = [c.keys for c in cluster.sent[said:] if isinstance(c, Announce) and c.what == "lost"]
+    assert announced == [("a",)]
     cluster.start_coordinator()
     assert cluster.get("never stored") is Outcome.MISSING
     come_back(cluster, "n1/cold")
     assert any(isinstance(command, Quarantine) for command in cluster.sent)
     assert "n1/cold" not in cluster.core.membership.live
+
+
+def test_giving_a_disk_up_announces_only_what_nobody_else_has(cluster: PerfectCluster) -> None:
+    cluster.store({"a": 1, "deleted": 2, "kept": 3}, tier="cold", node="n1")
+    cluster.store({"kept": 5}, tier="warm", node="n2")
+    lose(cluster, "n1/cold")
+    cluster.delete("deleted")
+    said = len(cluster.sent)
+    cluster.handle(DeclareGone("n1/cold"))
+    announced = [c.keys for c in cluster.sent[said:] if isinstance(c, Announce) and c.what == "lost"]
+    assert announced == [("a",)]
+    assert [cluster.get("kept"), cluster.get("deleted")] == [5, Outcome.MISSING]
 
 
 def test_a_drained_node_is_empty_and_takes_nothing_new(cluster: PerfectCluster) -> None:
