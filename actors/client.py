@@ -225,6 +225,26 @@ class MemoryClient:
             return index.query({}, sort=sort, limit=limit)
         return current if limit is None else current[:limit]
 
+    def metadata_of(
+        self, keys: Sequence[str], located: Sequence[cmd.Located], timeout_s: float | None = None
+    ) -> dict[str, Mapping[str, Any]]:
+        """What is said of keys, for people to look at. The nearest holders are asked once each; keys whose
+        holder has gone, or does not answer in time, are left out."""
+        at: dict[MemberId, list[str]] = {}
+        for key, where in zip(keys, located, strict=True):
+            if where.members:
+                at.setdefault(where.members[0][0], []).append(key)
+        deadline = Deadline.after(self._connection.timeout_or_default(timeout_s), "reading metadata")
+        actors = [(self._connection.tier_actor(member, deadline), held) for member, held in at.items()]
+        calls = [actor.metadata_of.remote(held) for actor, held in actors if actor is not None]
+        found: dict[str, Mapping[str, Any]] = {}
+        for call in calls:
+            try:
+                found.update(get(call, max(0.0, deadline.ends_s - time.monotonic())))
+            except (*GONE, GetTimeoutError):
+                continue
+        return found
+
     def compress(self, tier: str, method: str, level: int | None) -> tuple[int, int]:
         """Write every value of a tier anew with this compression; the bytes used before and after."""
         deadline = Deadline.after(COMPRESS_TIMEOUT_S, f"compressing {tier}")

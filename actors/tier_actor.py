@@ -159,6 +159,10 @@ class TierActor:
             if key in slots and slots[key].kind is Kind.VALUE
         ]
 
+    async def metadata_of(self, keys: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+        """What is said of keys of this tier; those that are not here are left out."""
+        return {key: self._metadata.get(key) for key in keys if key in self._metadata}
+
     async def compress(self, method: str, level: int | None) -> tuple[int, int]:
         """Write every value anew with this compression; the bytes used before and after."""
         blobs = self._blobs

@@ -10,6 +10,7 @@ import streamlit as st
 from ..actors.names import NAMESPACE
 from .cluster_source import ClusterSource
 from .frame import page
+from .markup import PHONE_STYLE
 from .pages import events, memoria, nodes, overview, replay, tiers
 from .poller import Poller
 
@@ -19,7 +20,7 @@ ICON = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32">
 <rect x="2" y="22" width="28" height="7" rx="3" fill="#3b82f6"/></svg>"""
 """Part of the page: Streamlit would load a named icon from the internet."""
 
-STYLE = """<style>
+PAGE_STYLE = """
 [data-testid="stMetric"] {padding: .15rem 0}
 [data-testid="stMetricValue"] {font-size: 1.45rem}
 [data-testid="stMetricLabel"] {opacity: .78}
@@ -31,8 +32,8 @@ STYLE = """<style>
 @media (max-width: 640px) {
   [data-testid="stMetricValue"] {font-size: 1.15rem}
   [data-testid="stMainBlockContainer"] {padding-left: 1rem; padding-right: 1rem}
-}
-</style>"""
+"""
+STYLE = f"<style>{PAGE_STYLE}{PHONE_STYLE}}}</style>"
 
 
 @dataclass(frozen=True, slots=True)

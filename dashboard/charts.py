@@ -16,6 +16,10 @@ from . import figures
 from .markup import TIER_COLOURS
 
 HEIGHT = 290
+ROOM_ABOVE = 12
+"""Pixels between a title and the highest label of its axis."""
+COUNT = "datum.value == 0 ? '0' : format(datum.value, '~s')"
+"""A label of a count: "0", "500", "1.5k"."""
 PALETTE = ("#3b82f6", "#f0883e", "#14b8a6", "#a855f7", "#e5484d", "#84a30f", "#ec4899", "#8b8d98")
 ENGRAM_COLOURS = {"working": "#e5484d", "short-term": "#f0883e", "long-term": "#3b82f6"}
 ENGRAM_TYPES = {1: "working", 2: "short-term", 3: "long-term"}
@@ -36,7 +40,7 @@ def lines(
     chosen = [known.get(name, PALETTE[place % len(PALETTE)]) for place, name in enumerate(names)]
     top = float(frame["value"].max())
     domain = [0, 100] if percent else [0, top * 1.08 if top > 0 else 1]
-    axis = alt.Axis(format="~s", tickCount=5, titlePadding=8)
+    axis = alt.Axis(labelExpr=COUNT, tickCount=5, titlePadding=8)
     return (
         alt.Chart(frame)
         .mark_line(strokeWidth=2, interpolate="monotone")
@@ -44,7 +48,7 @@ def lines(
             x=alt.X(
                 "time:T",
                 title="time of day",
-                axis=alt.Axis(format="%H:%M:%S", tickCount=5, labelOverlap=True),
+                axis=alt.Axis(format="%H:%M:%S", tickCount=5, labelOverlap=True, labelSeparation=12),
             ),
             y=alt.Y("value:Q", title=y, scale=alt.Scale(domain=domain), axis=axis),
             color=alt.Color(
@@ -87,10 +91,15 @@ def bars(histogram: Histogram, *, x: str, y: str, colour: str = PALETTE[0], seco
                 axis=alt.Axis(labelAngle=0, labelOverlap=True, labelFlush=False),
                 scale=alt.Scale(paddingInner=0.08),
             ),
-            y=alt.Y("count:Q", title=y, axis=alt.Axis(format="~s", tickCount=5, titlePadding=8)),
+            y=alt.Y(
+                "count:Q",
+                title=y,
+                axis=alt.Axis(labelExpr=COUNT, tickCount=5, titlePadding=8),
+                scale=alt.Scale(domain=[0, 1.08 * max(1, *histogram.counts)]),
+            ),
             tooltip=[alt.Tooltip("range:N", title=x), alt.Tooltip("count:Q", title=y, format=",")],
         )
-        .properties(height=HEIGHT)
+        .properties(height=HEIGHT, padding={"top": ROOM_ABOVE, "left": 5, "right": 5, "bottom": 5})
     )
 
 

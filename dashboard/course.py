@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 from ..actors.status import Snapshot
 
 KEPT_POINTS = 900
 """A quarter of an hour at one snapshot a second."""
 DRAWN_POINTS = 180
+HIT_RATE_SPAN_S = 10.0
+"""Shares of the few reads of one second say little."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Reads:
+    """How many keys had been found, and where, at a time; counted since the coordinator started."""
+
+    taken_s: float
+    started_s: float
+    found: Mapping[str, int]
+    total: int
 
 
 class Course:
@@ -17,7 +30,7 @@ class Course:
 
     def __init__(self, kept: int = KEPT_POINTS) -> None:
         self._points: deque[tuple[float, dict[str, float]]] = deque(maxlen=kept)
-        self._reads: tuple[float, dict[str, int], int] | None = None
+        self._reads: deque[_Reads] = deque()
         self._hits: dict[str, float] = {}
 
     def add(self, snapshot: Snapshot) -> None:
@@ -60,13 +73,19 @@ class Course:
                 yield f"engrams/{name}/long-term", session.longterm
 
     def _hit_rates(self, snapshot: Snapshot) -> Iterator[tuple[str, float]]:
-        """Percent of the reads since the last snapshot that each tier served; as before where nobody read."""
-        reads, before = snapshot.reads, self._reads
-        self._reads = (snapshot.started_s, dict(reads.found), reads.total)
-        if before is not None and before[0] == snapshot.started_s and reads.total > before[2]:
-            asked = reads.total - before[2]
+        """Percent of the reads of the last seconds that each tier served; as before where nobody read."""
+        reads = snapshot.reads
+        if self._reads and self._reads[0].started_s != snapshot.started_s:
+            self._reads.clear()  # another coordinator counts from 0
+        self._reads.append(_Reads(snapshot.taken_s, snapshot.started_s, dict(reads.found), reads.total))
+        while len(self._reads) > 2 and self._reads[1].taken_s <= snapshot.taken_s - HIT_RATE_SPAN_S:
+            self._reads.popleft()
+        before = self._reads[0]
+        asked = reads.total - before.total
+        if asked > 0:
             self._hits = {
-                tier: 100.0 * (found - before[1].get(tier, 0)) / asked for tier, found in reads.found.items()
+                tier: 100.0 * (found - before.found.get(tier, 0)) / asked
+                for tier, found in reads.found.items()
             }
         for tier, share in self._hits.items():
             yield f"hits/{tier}", share

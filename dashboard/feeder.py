@@ -9,11 +9,13 @@ tuples on standard output, one for one. Ends when its input does.
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
 import sys
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, BinaryIO
 
 from ..actors.cluster import Cluster, connect
@@ -26,6 +28,9 @@ log = logging.getLogger(__name__)
 CONNECT_TIMEOUT_S = 10.0
 STATUS_TIMEOUT_S = 5.0
 QUERY_TIMEOUT_S = 10.0
+SHOWN_FIELDS = 8
+SHOWN_CHARACTERS = 60
+"""Of one value of metadata: a key may have a page of text there."""
 
 
 class Feeder:
@@ -83,14 +88,25 @@ def list_keys(cluster: Cluster, prefix: str, metadata_filter: Mapping[str, Any],
         found = [key for key in found if not key.startswith(INTERNAL_PREFIX)]
         shown = found[:limit]
         located = client.locate_many(shown, touch=False) if shown else ()
+        said = client.metadata_of(shown, located)
         rows = []
         for key, where in zip(shown, located, strict=True):
             nodes = {member.partition("/")[0] for member, _ in where.members}
             tier = client.tier_of(where.members[0][0]) if where.members else "none"
-            rows.append(KeyRow(key, tier, where.nbytes, len(nodes)))
+            metadata = said.get(key, {})
+            fields = tuple((name, _in_short(value)) for name, value in islice(metadata.items(), SHOWN_FIELDS))
+            rows.append(
+                KeyRow(key, tier, where.nbytes, len(nodes), fields, max(0, len(metadata) - len(fields)))
+            )
         return KeyList(tuple(rows), len(found))
     finally:
         client.close()
+
+
+def _in_short(value: Any) -> str:
+    """A value of metadata as JSON, cut where it is long."""
+    written = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return written if len(written) <= SHOWN_CHARACTERS else written[: SHOWN_CHARACTERS - 1] + "…"
 
 
 def main() -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
 from pathlib import Path
 from typing import Any
 
-from ..actors.names import NAMESPACE
+from ..actors.names import NAMESPACE, check_cluster_name
 from ..errors import InvalidValue
 
 PORT = 8501
@@ -30,14 +31,30 @@ def serve(
     address: of Ray, as in `memories.connect`; None looks on this machine, and shows this process as long
         as there is no cluster.
     """
-    if not 0 < port < 65536:
-        raise InvalidValue(f"port must be between 1 and 65535, not {port}")
+    check_cluster_name(cluster)
+    check_place(host, port)
     os.environ |= {
         "MEMORIES_DASHBOARD_ADDRESS": address or "",
         "MEMORIES_DASHBOARD_CLUSTER": cluster,
         "MEMORIES_DASHBOARD_NAMESPACE": namespace,
     }
     _serve_script(Path(__file__).parent / "script" / "app.py", host, port, open_browser)
+
+
+def check_place(host: str, port: int) -> None:
+    """Raise `InvalidValue` where nobody can listen there: no such address of this machine, or a port that is
+    in use."""
+    if not 0 < port < 65536:
+        raise InvalidValue(f"port must be between 1 and 65535, not {port}")
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(place)
+    except OSError as error:
+        raise InvalidValue(
+            f"nobody can listen at {host}:{port}: {error.strerror}; choose another host or port"
+        ) from error
 
 
 def run_dashboard(

@@ -8,8 +8,25 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 
+from .figures import NOTHING
+
 TIER_COLOURS = {"hot": "#e5484d", "warm": "#f0883e", "cold": "#3b82f6", "glacier": "#14b8a6"}
 LEVEL_COLOURS = {"ok": "#2e9e5b", "warning": "#d98a00", "error": "#e5484d", "old": "#8b8d98"}
+PHONE_COLUMNS = 4
+PHONE_STYLE = """
+table.fits td, table.fits th {padding-right: .5rem !important}
+table.stacks thead {display: none}
+table.stacks tr {display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: .15rem 1rem;
+  padding: .5rem 0; border-bottom: 1px solid rgba(128,128,128,.25)}
+table.stacks td {border: 0 !important; padding: 0 !important; text-align: left !important;
+  white-space: normal !important; overflow-wrap: anywhere; min-width: 0}
+table.stacks td.nothing {display: none}
+table.stacks td > * {min-width: 0 !important}
+table.stacks td:first-child {grid-column: 1 / -1; font-weight: 600}
+table.stacks td:not(:first-child)::before {content: attr(data-name); display: block; font-size: .75rem;
+  opacity: .72}
+"""
+"""Rules for narrow screens; see `table`."""
 _LINE = "border-bottom:1px solid rgba(128,128,128,.25);padding:.45rem 1.1rem .45rem 0;"
 _TABLE = "width:100%;border-collapse:collapse;font-size:.9rem;border:0"
 _LINE_OF_TWO = "display:flex;flex-wrap:wrap;justify-content:space-between;align-items:center;gap:.4rem 1rem"
@@ -31,8 +48,10 @@ def text(value: object) -> Markup:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, key: str, right: Iterable[int] = ()
 ) -> Markup:
-    """A table with a header; columns in `right` have numbers. Wider ones than the screen scroll sideways."""
+    """A table with a header; columns in `right` have numbers. On a phone, one of more than `PHONE_COLUMNS`
+    columns shows each row as a card: its first cell as the title, the others with their names."""
     numbers = set(right)
+    shape = "stacks" if len(columns) > PHONE_COLUMNS else "fits"
 
     def align(place: int) -> str:
         return "text-align:right;white-space:nowrap;" if place in numbers else "text-align:left;"
@@ -44,14 +63,15 @@ def table(
     body = "".join(
         "<tr>"
         + "".join(
-            f'<td style="{_LINE}{align(place)}font-variant-numeric:tabular-nums">{text(cell)}</td>'
-            for place, cell in enumerate(row)
+            f'<td data-name="{text(name)}" class="{"nothing" if cell == NOTHING else "said"}" '
+            f'style="{_LINE}{align(place)}font-variant-numeric:tabular-nums">{text(cell)}</td>'
+            for place, (name, cell) in enumerate(zip(columns, row, strict=True))
         )
         + "</tr>"
         for row in rows
     )
     return Markup(
-        f'<div style="overflow-x:auto" class="table-{text(key)}"><table style="{_TABLE}">'
+        f'<div style="overflow-x:auto" class="table-{text(key)}"><table class="{shape}" style="{_TABLE}">'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
@@ -87,6 +107,17 @@ def code(value: str) -> Markup:
     """A key or an identifier: as it is, and breakable."""
     style = "display:inline-block;min-width:9rem;font-family:monospace;font-size:.85rem;word-break:break-all"
     return Markup(f'<span style="{style}">{text(value)}</span>')
+
+
+def fields(pairs: Sequence[tuple[str, str]], more: int = 0) -> Markup:
+    """Names with their values, each pair kept together; `more` is how many are not shown."""
+    shown = "".join(
+        '<span style="display:inline-block;margin-right:.9rem;word-break:break-word">'
+        f'<span style="opacity:.72">{text(name)}</span> {text(value)}</span>'
+        for name, value in pairs
+    )
+    rest = f'<span style="{_SMALL}">and {more} more</span>' if more else ""
+    return Markup(f'<div style="min-width:11rem">{shown}{rest}</div>' if shown else NOTHING)
 
 
 def headline(left: Markup, right: Markup) -> Markup:

@@ -22,6 +22,10 @@ class KeyRow:
     tier: str
     nbytes: int
     copies: int
+    metadata: tuple[tuple[str, str], ...] = ()
+    """Fields and their values as text, the first few, cut to a length that a screen can show."""
+    more_fields: int = 0
+    """How many fields are left out."""
 
 
 @dataclass(frozen=True, slots=True)

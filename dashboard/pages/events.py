@@ -49,7 +49,10 @@ def draw(poller: Poller, view: View) -> None:
             (
                 figures.clock(event.at_s),
                 pill(LEVELS.get(event.what, "old"), event.what),
-                homes.get(event.member) or figures.member_name(event.member, names) or figures.NOTHING,
+                homes.get(event.member)
+                or names.get(event.member)
+                or figures.member_name(event.member, names)
+                or figures.NOTHING,
                 figures.count(event.count) if event.count else figures.NOTHING,
                 Markup(code(shown) + more) if shown else figures.NOTHING,
             )

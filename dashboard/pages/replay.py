@@ -94,7 +94,8 @@ def _figures(buffer: ReplayStatus) -> None:
         late = figures.percent(buffer.stale_updates / updates) if updates else "no updates"
         figure("Late priority updates", late, key="late", hint="their row had been overwritten")
         waiting = f"{buffer.waiting_writers} / {buffer.waiting_samplers}"
-        figure("Waiting writers / samplers", waiting, key="waiting", hint=buffer.limiter or "no rate limiter")
+        limiter = buffer.limiter or "no rate limiter"
+        figure("Waiting in / out", waiting, key="waiting", hint=f"writers / samplers that wait; {limiter}")
 
 
 def _shards(buffer: ReplayStatus, names: dict[str, str]) -> None:

@@ -11,7 +11,7 @@ from ...actors.status import KeyStatus
 from ...errors import MemoriesError
 from .. import charts, figures
 from ..frame import chart, empty, show_html
-from ..markup import TIER_COLOURS, Markup, code, note, table, tier_name
+from ..markup import TIER_COLOURS, Markup, code, fields, note, table, tier_name
 from ..poller import Poller, View
 
 BROWSED_KEYS = 100
@@ -96,11 +96,17 @@ def browse(poller: Poller) -> None:
     first = "" if shown == found.total else f"; the first {shown} are shown"
     show_html(Markup(f'<div class="found">{figures.count(found.total)} {noun}{first}.</div>'))
     rows = [
-        (code(figures.key_name(row.key)), tier_name(row.tier), figures.size(row.nbytes), row.copies)
+        (
+            code(figures.key_name(row.key)),
+            tier_name(row.tier),
+            figures.size(row.nbytes),
+            row.copies,
+            fields(row.metadata, row.more_fields),
+        )
         for row in found.rows
     ]
     if rows:
-        show_html(table(("key", "tier", "size", "nodes"), rows, key="browsed", right=(2, 3)))
+        show_html(table(("key", "tier", "size", "nodes", "metadata"), rows, key="browsed", right=(2, 3)))
 
 
 def _lines(poller: Poller, prefix: str, y: str, *, percent: bool) -> None:

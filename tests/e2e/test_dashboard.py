@@ -10,12 +10,10 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +22,9 @@ import pytest
 
 from memories.dashboard import figures
 from tests.support.browser import DESKTOP, PHONE, Browser, browser_or_skip
+from tests.support.dashboard_server import PAGES, Server, look
 
 ROOT = Path(__file__).parents[2]
-CLICK_AGAIN_S = 15.0
-PAGES = ("overview", "tiers", "replay", "memoria", "nodes", "events")
 
 
 class Watched:
@@ -62,55 +59,6 @@ class Watched:
         finally:
             self._process.kill()
             self._process.communicate()
-
-
-class Server:
-    """`memories dashboard` as a process."""
-
-    def __init__(self, *arguments: str, command: list[str] | None = None, cwd: Path = ROOT) -> None:
-        self.port = _free_port()
-        program = (
-            [*command, str(self.port)]
-            if command
-            else [sys.executable, "-m", "memories", "dashboard", "--port", str(self.port)]
-        )
-        self.process = subprocess.Popen(
-            [*program, *arguments],
-            cwd=cwd,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        self.url = f"http://127.0.0.1:{self.port}"
-        _wait_until_it_answers(f"{self.url}/_stcore/health", self.process)
-
-    def end(self) -> str:
-        """Ctrl-C; what it has printed."""
-        self.process.send_signal(signal.SIGINT)
-        try:
-            return self.process.communicate(timeout=30)[0]
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.communicate()[0]
-
-
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
-def _wait_until_it_answers(url: str, process: subprocess.Popen[str], timeout_s: float = 90) -> None:
-    ends_s = time.monotonic() + timeout_s
-    while time.monotonic() < ends_s:
-        assert process.poll() is None, process.communicate()[0]
-        try:
-            with urllib.request.urlopen(url, timeout=2):
-                return
-        except OSError:
-            time.sleep(0.1)
-    pytest.fail(f"{url} did not answer within {timeout_s:g} s")
 
 
 @pytest.fixture(scope="module")
@@ -193,27 +141,6 @@ def test_without_a_cluster_it_shows_the_process_that_it_is_in(browser: Browser, 
     finally:
         browser.open("about:blank")  # an open page would go on asking
         served.end()
-
-
-def look(browser: Browser, server: Server, page: str, says: str = "") -> dict[str, Any]:
-    """Go to a page by the navigation, and wait until it is drawn from a whole snapshot."""
-    if not browser.driver.current_url.startswith(server.url):
-        browser.open(server.url)
-
-    clicked_s = 0.0
-
-    def there(found: dict[str, Any]) -> bool:
-        nonlocal clicked_s
-        if found["title"].lower() == page:
-            return bool(found["state"]) and says in found["text"]
-        if found["title"] and time.monotonic() - clicked_s > CLICK_AGAIN_S:
-            clicked_s = time.monotonic()  # each click begins the page anew
-            browser.click_link(page.capitalize())
-        return False
-
-    found = browser.wait(there, f"{page} with {says!r}", 90)
-    assert found["exceptions"] == []
-    return found
 
 
 def shown_or_retry(browser: Browser, watched: Watched, same: Any, what: str, timeout_s: float = 30) -> None:
@@ -338,6 +265,9 @@ def test_the_key_browser_finds_by_prefix_and_by_metadata(
         f"features/batch{n:02d}" for n in range(12, 30, 3)
     ]
     assert {row[3] for row in page["tables"]["browsed"]} == {"2"}
+    for row, number in zip(page["tables"]["browsed"], range(12, 30, 3), strict=True):
+        assert "split test" in row[4]
+        assert f"epoch {number}" in row[4]
     _browse(browser, prefix="", query="")
     page = browser.wait(lambda p: f"{loaded} keys match" in p["text"], "all keys match")
     assert "the first 100 are shown" in page["text"]
@@ -350,12 +280,14 @@ def _browse(browser: Browser, *, prefix: str, query: str) -> None:
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
+    button = '[data-testid="stFormSubmitButton"] button'
+    browser.wait(lambda _: browser.driver.find_elements(By.CSS_SELECTOR, button), "the form is drawn")
     for label, value in (("Keys that begin with", prefix), ("Metadata query (JSON)", query)):
         box = browser.driver.find_element(By.CSS_SELECTOR, f'input[aria-label="{label}"]')
         box.send_keys(Keys.CONTROL, "a")
         box.send_keys(Keys.DELETE)
         box.send_keys(value)
-    browser.driver.find_element(By.CSS_SELECTOR, '[data-testid="stFormSubmitButton"] button').click()
+    browser.driver.find_element(By.CSS_SELECTOR, button).click()
 
 
 def test_the_memoria_page_shows_the_network(
@@ -445,22 +377,73 @@ def test_the_events_page_shows_what_happened(
     shown_or_retry(browser, watched, same, "the events page agrees with the cluster")
 
 
+@pytest.fixture
+def busy(watched: Watched, loaded: int) -> Iterator[None]:
+    """Stores, reads, moves, inserts, draws and steps go on meanwhile."""
+    watched("keep_busy", True)
+    yield
+    watched("keep_busy", False)
+
+
+def test_the_pages_follow_a_cluster_under_load(
+    browser: Browser, server: Server, watched: Watched, busy: None
+) -> None:
+    """What is shown grows with the cluster's own counters, and is between two looks at them."""
+
+    def follows(page: str, name: str, of: Callable[[dict[str, Any]], int]) -> None:
+        look(browser, server, page)
+        began = of(watched("status"))
+        browser.wait(lambda p: number(p["figures"][name]) > began * 1.001 + 1, f"{name} grows")
+        shown = number(browser.read()["figures"][name])
+        browser.wait(lambda _: of(watched("status")) >= shown * 0.995, f"the cluster has got to {name}")
+
+    follows("replay", "inserted", lambda status: int(status["replay"][0]["inserted"]))
+    follows("replay", "sampled", lambda status: int(status["replay"][0]["sampled"]))
+    follows("events", "moved", lambda status: int(status["counts"]["moved"]))
+    follows("memoria", "steps", lambda status: int(status["memoria"][0]["sessions"][0]["timestep"]))
+
+
+def number(shown: str) -> float:
+    """What a figure says: "1,234" and "12.3 k"."""
+    digits, _, unit = shown.replace(",", "").partition(" ")
+    return float(digits) * {"": 1, "k": 1e3, "M": 1e6}[unit]
+
+
+CHARTS = {"overview": 1, "tiers": 2, "memoria": 3, "nodes": 1, "replay": 5}
+TABLES = {
+    "overview": "nodes",
+    "tiers": "browsed",
+    "replay": "shards",
+    "memoria": "links",
+    "nodes": "loops",
+    "events": "events",
+}
+"""The table at the end of each page."""
+
+
 @pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 def test_every_page_fits(
-    browser: Browser, server: Server, pictures: Path, loaded: int, size: tuple[int, int], dark: bool
+    browser: Browser, server: Server, pictures: Path, busy: None, size: tuple[int, int], dark: bool
 ) -> None:
     browser.dark(dark)
     try:
         for page in PAGES:
             browser.resize(size)
             look(browser, server, page)
-            charts = {"overview": 1, "tiers": 2, "memoria": 3, "nodes": 1, "replay": 5}.get(page, 0)
+            if page == "tiers":
+                _browse(browser, prefix="features/", query="")
+                browser.wait(lambda p: "browsed" in p["tables"], "keys are listed")
+            charts, table = CHARTS.get(page, 0), TABLES[page]
             found = browser.wait(
-                lambda p, charts=charts: p["charts"] >= charts and not p["stale"], f"{page} is drawn"
+                lambda p, charts=charts, table=table: (
+                    p["charts"] >= charts and not p["stale"] and table in p["tables"]
+                ),
+                f"{page} is drawn",
             )
             assert found["width"][0] <= found["width"][1], f"{page} is wider than the screen"
             assert browser.overflowing() == []
+            assert browser.cut_off() == []
             name = f"{page}-{'phone' if size is PHONE else 'desktop'}-{'dark' if dark else 'light'}.png"
             browser.screenshot(pictures / name, size[0])
             assert (pictures / name).stat().st_size > 10_000
@@ -475,12 +458,12 @@ def test_every_page_fits(
 def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
     browser: Browser, server: Server, watched: Watched, loaded: int
 ) -> None:
-    """CPU seconds of all our actors, with three tabs open and with none, over the same time."""
-    span_s = 10.0
+    """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of three."""
+    span_s = 6.0
     processes = [psutil.Process(pid) for pid in watched("pids").values()]
 
     def cpu_s() -> float:
-        return sum(p.cpu_times().user + p.cpu_times().system for p in processes)
+        return sum(times.user + times.system for times in (p.cpu_times() for p in processes))
 
     def rounds() -> int:
         return int(next(loop["rounds"] for loop in watched("status")["loops"] if loop["name"] == "observer"))
@@ -490,25 +473,25 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
         time.sleep(span_s)
         return (cpu_s() - before) / (time.monotonic() - began_s)
 
-    browser.open("about:blank")
-    time.sleep(8)  # the poller rests six seconds after the last look
-    alone = spend()
-    tabs = [browser.new_tab(server.url) for _ in range(2)]
-    look(browser, server, "memoria")
-    before = rounds()
-    began_s = time.monotonic()
-    watching = spend()
-    asked = rounds() - before
-    seconds = time.monotonic() - began_s
-    for tab in tabs:
-        browser.close_tab(tab)
-    print(
-        f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s watched"
-    )
-    print(f"{asked} rounds in {seconds:.1f} s")
-    assert asked <= seconds + 2
-    assert asked >= 3, "somebody looked"
-    assert watching - alone <= 0.020
+    costs = []
+    for _ in range(3):
+        tabs = [browser.new_tab(server.url) for _ in range(2)]
+        look(browser, server, "memoria")
+        before, began_s = rounds(), time.monotonic()
+        watching = spend()
+        asked, seconds = rounds() - before, time.monotonic() - began_s
+        for tab in tabs:
+            browser.close_tab(tab)
+        browser.open("about:blank")
+        time.sleep(8)  # the poller rests six seconds after the last look
+        alone = spend()
+        costs.append(watching - alone)
+        print(
+            f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s "
+            f"watched; {asked} rounds in {seconds:.1f} s"
+        )
+        assert 3 <= asked <= seconds + 2
+    assert sorted(costs)[1] <= 0.020
 
 
 # -- when something breaks ------------------------------------------------------------------------------

@@ -42,6 +42,16 @@ return {
 };
 """
 
+CUT_OFF = """
+const out = [];
+for (const box of document.querySelectorAll('[class^="table-"]'))
+  if (box.scrollWidth > box.clientWidth + 1) out.push(box.className);
+const texts = '[data-testid="stMetricLabel"] p, [data-testid="stMetricValue"] > div';
+for (const label of document.querySelectorAll(texts))
+  if (label.scrollWidth > label.clientWidth + 1) out.push(label.innerText);
+return out;
+"""
+
 CLICK = """
 const words = arguments[0];
 const find = () => Array.from(document.querySelectorAll('a')).find(a => a.innerText.trim() === words);
@@ -135,10 +145,18 @@ class Browser:
         found: list[str] = self.driver.execute_script(OVERFLOWING)
         return found
 
+    def cut_off(self) -> list[str]:
+        """Tables that are wider than the page, and figures whose text does not fit."""
+        found: list[str] = self.driver.execute_script(CUT_OFF)
+        return found
+
     def screenshot(self, path: Path, width: int) -> None:
         """The whole page, as long as it is."""
         height = max(900, int(self.driver.execute_script(HEIGHT)))
         self.resize((width, height))
+        away = {"type": "mouseMoved", "x": 1, "y": 1}  # what the mouse is over shows more than the others
+        self.driver.execute_cdp_cmd("Input.dispatchMouseEvent", away)
+        self.wait(lambda page: not page["stale"], "the page has taken the new size")
         self.driver.save_screenshot(str(path))
 
     def gather(self) -> None:

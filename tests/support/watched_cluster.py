@@ -8,6 +8,8 @@ import json
 import os
 import signal
 import sys
+import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -51,6 +53,8 @@ class Watched:
         self.bare = connect(name="bare", config=BARE)
         self.memory = self.live.memory()
         self.steps = 0
+        self._busy = threading.Event()
+        self._worker: threading.Thread | None = None
 
     def address(self) -> str:
         return str(self.ray.address)
@@ -108,7 +112,7 @@ class Watched:
             self.steps += 1
         return self.steps
 
-    def play(self) -> int:
+    def play(self, batches: int = 10) -> int:
         """Insert into a replay buffer of two shards with backups, draw, and set priorities."""
         replay = self.live.replay(
             "pong",
@@ -120,7 +124,7 @@ class Watched:
         )
         rng = np.random.default_rng(0)
         with replay.writer() as writer:
-            for _ in range(10):
+            for _ in range(batches):
                 writer.add_batch(
                     {
                         "obs": rng.random((200, 8), np.float32),
@@ -132,6 +136,33 @@ class Watched:
                 batch = next(sampler)
                 replay.update_priorities(batch.handles, rng.lognormal(-2, 1, 64))
         return len(replay)
+
+    def keep_busy(self, on: bool) -> bool:
+        """Reads, stores, moves, steps and draws about once a second, until it is told to stop."""
+        if on and not self._busy.is_set():
+            self._busy.set()
+            self._worker = threading.Thread(target=self._work, daemon=True)
+            self._worker.start()
+        elif not on and self._worker is not None:
+            self._busy.clear()
+            self._worker.join(60)
+            self._worker = None
+        return on
+
+    def _work(self) -> None:
+        rounds = 0
+        while self._busy.is_set():
+            rounds += 1
+            self.read()
+            self.memory.store("busy/last", np.zeros(20_000 * (1 + rounds % 7)), tier="warm")
+            if rounds <= 8:
+                self.memory.store(f"moving/{rounds}", np.zeros(10_000 * rounds), tier="warm")
+            else:
+                self.memory.move(f"moving/{1 + rounds % 8}", "cold" if rounds // 8 % 2 else "warm")
+            self.play(rounds % 5 + 1)
+            if rounds % 4 == 0:
+                self.step()
+            time.sleep(0.3)
 
     def pids(self) -> dict[str, int]:
         """The processes of the actors of the live cluster, by name."""

@@ -35,6 +35,11 @@ def dashboard(
       memories dashboard
       memories dashboard --address ray://head:10001 --port 8600
     """
-    from ..dashboard.launch import serve
+    from ..actors.names import check_cluster_name
+    from ..dashboard.launch import check_place, serve
 
+    check_cluster_name(name)
+    check_place(host, port)
+    shown = f"[{host}]" if ":" in host else host
+    click.echo(f"cluster {name!r} is shown at http://{shown}:{port} until Ctrl-C")
     serve(address, cluster=name, namespace=namespace, host=host, port=port, open_browser=open_browser)

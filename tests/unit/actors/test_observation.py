@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +18,15 @@ from memories.actors.hosts import FORGET_S, Hosts
 from memories.actors.hot_keys import HALF_LIFE_S, MOST_KEYS, HotKeys
 from memories.actors.large_keys import ENTRIES_A_LOOK, LargeKeys
 from memories.actors.reports import HostReport, MemoriaReport, ShardReport
-from memories.actors.status import NodeStatus, ReplayStatus, ShardStatus, Snapshot, TierStatus
+from memories.actors.status import (
+    LoopStatus,
+    MemoriaStatus,
+    NodeStatus,
+    ReplayStatus,
+    ShardStatus,
+    Snapshot,
+    TierStatus,
+)
 from memories.actors.summaries import Rates, memoria_statuses, replay_statuses
 
 
@@ -207,6 +217,8 @@ LATE = replace(BUFFER, updated=400, stale_updates=1600)
         ({"starving": 3}, "warning", "another copy of 3 keys"),
         ({"counts": {"lost": 1}}, "error", "every copy of 1 key is gone"),
         ({"phase": "rebuilding"}, "warning", "is rebuilding"),
+        ({"loops": (LoopStatus("nodes", 9, 3, 80.0, "no route"),)}, "error", "failed for 20 s: no route"),
+        ({"memoria": (MemoriaStatus("story", "n", "cpu", (), 7.0),)}, "warning", "not answered for 7 s"),
         (shards(solo=True, backup_node=""), "warning", "no backup"),
         (shards(in_sync=False, lag_rows=7), "warning", "7 rows behind"),
         (shards(age_s=9.0), "warning", "not answered for 9 s"),
@@ -218,6 +230,15 @@ def test_what_is_wrong_is_said_with_what_to_do(change: dict[str, Any], level: st
     assert advice.level == level
     assert says in advice.what
     assert advice.do
+    assert len([row for row in guide_rows() if re.fullmatch(row, advice.what)]) == 1, "not in the guide"
+
+
+def guide_rows() -> list[str]:
+    """What the guide says of each warning, as patterns: "…" stands for anything."""
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "dashboard.md"
+    _, _, table = guide.read_text(encoding="utf-8").partition("## What to do on each warning")
+    rows = re.findall(r"^\| (.+?) \|", table, re.MULTILINE)[1:]
+    return [".*".join(re.escape(part) for part in row.split("…")) for row in rows]
 
 
 def test_the_worst_comes_first() -> None:
