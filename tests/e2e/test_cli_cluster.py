@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.support.command_line import MEMORIES, as_json, memories, memories_in_bytes, ok
+from tests.support.live_cluster import BARE
 
 from .conftest import Live
 
@@ -32,6 +33,7 @@ NEED_A_CLUSTER = [
     ("snapshot", "restore", "s"),
     ("replay", "stats"),
     ("doctor", "--cluster"),
+    ("declare-gone", "disk-1", "--yes"),
 ]
 
 
@@ -198,12 +200,60 @@ def test_doctor_examines_a_cluster(run: Any) -> None:
     assert "nodes " in findings["loops"]["fact"]
 
 
-def test_replay_stats_without_buffers(run: Any) -> None:
-    assert as_json(run("replay", "stats", "--json")) == []
-    assert "no replay buffers" in ok(run("replay", "stats"))
-    done = run("replay", "stats", "pong")
+def test_replay_stats_show_every_buffer_as_the_cluster_has_it(run: Any) -> None:
+    buffers = {buffer["name"]: buffer for buffer in as_json(run("replay", "stats", "--json"))}
+    assert sorted(buffers) == ["empty", "pong"]
+    pong = buffers["pong"]
+    assert (pong["kind"], pong["rows"], pong["capacity"]) == ("prioritized", 300, 1000)
+    assert (pong["inserted"], pong["updated"]) == (300, 192)
+    assert pong["sampled"] >= 192  # the sampler fetches ahead
+    assert pong["samples_per_insert"] == pytest.approx(pong["sampled"] / 300)
+    assert sum(shard["rows"] for shard in pong["shards"]) == 300
+    assert sum(pong["priorities"]["counts"]) == 300
+    assert (buffers["empty"]["kind"], buffers["empty"]["rows"]) == ("uniform", 0)
+    (status,) = [b for b in as_json(run("status", "--json"))["replay"] if b["name"] == "pong"]
+    assert {name: status[name] for name in ("rows", "inserted", "sampled", "updated", "nbytes")} == {
+        name: pong[name] for name in ("rows", "inserted", "sampled", "updated", "nbytes")
+    }
+    text = ok(run("replay", "stats"))
+    assert "replay buffer 'empty', uniform" in text
+    assert "replay buffer 'pong', prioritized" in text
+    assert re.search(r"rows: +300 of 1,000 \(30\.0%\)", text)
+    assert re.search(r"inserted: +300 \(\d+ /s\), 0 repeated", text)
+    assert re.search(r"priorities: +192 updated, 0 stale", text)
+    assert re.search(r"^ +1 .* none .*\d+ +\d", text, re.MULTILINE), "the shards"
+
+
+def test_replay_stats_of_one_buffer_and_of_one_that_is_not_there(run: Any) -> None:
+    (pong,) = as_json(run("replay", "stats", "pong", "--json"))
+    assert pong["name"] == "pong"
+    text = ok(run("replay", "stats", "pong"))
+    assert "'pong'" in text
+    assert "'empty'" not in text
+    for words in (("pang",), ("pong", "pang"), ("pang", "--json")):
+        done = run("replay", "stats", *words)
+        assert done.returncode == 4
+        assert done.stdout == ""
+        assert "no replay buffer 'pang'; the cluster has: empty, pong" in done.stderr
+
+
+def test_replay_stats_of_a_cluster_without_buffers(live: Live) -> None:
+    assert as_json(memories("replay", "stats", "--json", "--name", BARE, address=live.address)) == []
+    assert "no replay buffers" in ok(memories("replay", "stats", "--name", BARE, address=live.address))
+    done = memories("replay", "stats", "pong", "--name", BARE, address=live.address)
     assert done.returncode == 4
-    assert "'pong'" in done.stderr
+    assert "the cluster has: none" in done.stderr
+
+
+def test_a_disk_that_is_not_away_cannot_be_declared_gone(run: Any) -> None:
+    for disk in ("disk-none", "warm", ""):
+        done = run("declare-gone", disk, "--yes", "--json")
+        assert done.returncode == 2
+        assert done.stdout == ""
+        assert f"{disk!r} is no disk that is away; there are none" in done.stderr
+    refused = run("declare-gone", "disk-none")
+    assert refused.returncode == 2
+    assert "--yes" in refused.stderr
 
 
 @pytest.mark.parametrize("words", NEED_A_CLUSTER, ids=" ".join)
@@ -246,8 +296,29 @@ def test_ray_that_does_not_answer_is_given_up_and_a_person_sees_a_bar_meanwhile(
             os.close(leader)
 
 
+def test_what_commands_tell_a_person(run: Any, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.zeros((3, 4)))
+    assert ok(run("put", "told/x", str(tmp_path / "x.npy"), "-m", "told=1")) == (
+        "told/x: ndarray float64 3 x 4, 1 copy\n"
+    )
+    durable = ok(run("put", "told/y", "-", "--durable", stdin=b"x"))
+    assert durable == "told/y: bytes, 1 copy, on stable storage\n"
+    assert re.search(r"^told/x +warm +\d+ B +1 ", ok(run("query", '{"told": 1}', "--long")), re.MULTILINE)
+    snapshot = tmp_path / "snapshot"
+    assert re.fullmatch(rf"{snapshot}: [\d.]+ kB\n", ok(run("snapshot", "create", str(snapshot))))
+    restored = ok(run("snapshot", "restore", str(snapshot), "--key", "told/x", "--key", "told/y"))
+    assert restored == "2 keys restored\n"
+    assert ok(run("rm", "--prefix", "told/", "--yes")) == "2 keys deleted\n"
+    doctor = ok(run("doctor", "--cluster"))
+    assert re.search(r"coordinator: +serving", doctor)
+    assert re.search(r"nodes: +1 in Ray, 1 of them with tiers", doctor)
+
+
 def test_down_ends_the_cluster_and_leaves_ray(run: Any, live: Live) -> None:
     """The last test of this module: the others need the cluster."""
+    assert ok(memories("down", "--name", BARE, "--yes", address=live.address)) == (
+        f"cluster {BARE!r} has ended\n"
+    )
     refused = run("down")
     assert refused.returncode == 2
     assert "--yes" in refused.stderr

@@ -16,8 +16,11 @@ import pytest
 from ray.dashboard.consts import DASHBOARD_METRIC_PORT
 
 from memories.actors.strangers import Answer, ask_gcs, ask_ray_client
+from tests.support.browser import Browser, browser_or_skip
 from tests.support.command_line import memories, ok
-from tests.support.guarded_cluster import KEY, SECRET_ACCESS_KEY, TOKEN
+from tests.support.dashboard_server import PAGES, Server, look
+from tests.support.guarded_cluster import CANARIES, SECRET_ACCESS_KEY, TOKEN
+from tests.support.object_servers import SeaweedFS
 
 ROOT = Path(__file__).parents[2]
 LOOPBACK = ("127.0.0.1", "::1")
@@ -42,6 +45,9 @@ class Guarded:
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     folder = tmp_path_factory.mktemp("guarded")
+    store = SeaweedFS()
+    store.secret_key = SECRET_ACCESS_KEY
+    store.start()
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.support.guarded_cluster", str(folder)],
         stdin=subprocess.PIPE,
@@ -52,6 +58,8 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     assert process.stdin is not None
     assert process.stdout is not None
     try:
+        process.stdin.write(json.dumps(store.config) + "\n")
+        process.stdin.flush()
         found = json.loads(process.stdout.readline())
         yield Guarded(
             found["address"],
@@ -64,12 +72,29 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     finally:
         process.stdin.close()
         process.wait(60)
+        store.stop()
 
 
-def listening(guarded: Guarded) -> list[tuple[str, str, int]]:
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    opened = browser_or_skip()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture(scope="module")
+def dashboard(guarded: Guarded) -> Iterator[Server]:
+    """`memories dashboard`, with the token, started as the documents say."""
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(guarded.token)}
+    served = Server("--address", guarded.address, "--name", "guarded", **token)
+    yield served
+    served.end()
+
+
+def listening(processes: list[psutil.Process]) -> list[tuple[str, str, int]]:
     """Program, address and port of every socket that listens."""
     found = []
-    for process in guarded.processes():
+    for process in processes:
         try:
             name = program_of(process)
             sockets = process.net_connections(kind="tcp")
@@ -92,6 +117,8 @@ def program_of(process: psutil.Process) -> str:
         ("dashboard/dashboard.py", "dashboard"),
         ("dashboard/agent.py", "dashboard agent"),
         ("runtime_env/agent", "runtime env agent"),
+        ("memories dashboard", "memories dashboard"),
+        ("memories.dashboard.feeder", "memories dashboard driver"),
         ("ray::", "worker"),
         ("default_worker.py", "worker"),
         ("log_monitor.py", "log monitor"),
@@ -111,7 +138,7 @@ def documented() -> dict[str, str]:
 
 def test_only_what_the_document_names_listens_and_only_where_it_says(guarded: Guarded) -> None:
     known = documented()
-    sockets = listening(guarded)
+    sockets = listening(guarded.processes())
     assert {"gcs_server", "raylet", "worker"} <= {name for name, _, _ in sockets}
     for program, address, port in sockets:
         # Ray's dashboard opens this one beside its own, unless another Ray on the machine has it.
@@ -121,10 +148,25 @@ def test_only_what_the_document_names_listens_and_only_where_it_says(guarded: Gu
             assert address in LOOPBACK, f"{name} listens at {address}:{port}"
 
 
+def test_our_dashboard_listens_on_loopback_only(
+    guarded: Guarded, dashboard: Server, browser: Browser
+) -> None:
+    """Its server does; the process that asks the cluster for it is a Ray driver, with the port of one."""
+    look(browser, dashboard, "overview", "cluster guarded")  # so that it has asked the cluster
+    shown = psutil.Process(dashboard.process.pid)
+    assert listening([shown]) == [("memories dashboard", "127.0.0.1", dashboard.port)]
+    assert documented()["memories dashboard"] == "loopback"
+    children = shown.children(recursive=True)
+    assert children, "nobody asks the cluster"
+    for program, address, port in listening(children):
+        assert program == "memories dashboard driver", f"{program} listens at {address}:{port}"
+        assert documented()[program] == "all interfaces"
+
+
 def test_gcs_and_ray_client_refuse_a_caller_without_the_token(guarded: Guarded) -> None:
     assert ask_gcs(guarded.address) is Answer.REFUSED
     host = guarded.address.partition(":")[0]
-    ports = {port for name, _, port in listening(guarded) if name == "ray client server"}
+    ports = {port for name, _, port in listening(guarded.processes()) if name == "ray client server"}
     assert ports, "no Ray Client server was found"
     for port in ports:
         assert ask_ray_client(f"{host}:{port}") is Answer.REFUSED
@@ -148,7 +190,7 @@ def test_a_command_without_the_token_says_so_and_gives_up(guarded: Guarded, tmp_
 
 
 def test_no_secret_is_in_reprs_errors_status_logs_or_snapshots(guarded: Guarded) -> None:
-    canaries = [TOKEN.encode(), KEY.encode(), SECRET_ACCESS_KEY.encode()]
+    canaries = [canary.encode() for canary in CANARIES]
     for text in guarded.shown:
         for canary in canaries:
             assert canary not in text.encode(), text[:2000]
@@ -161,13 +203,33 @@ def test_no_secret_is_in_reprs_errors_status_logs_or_snapshots(guarded: Guarded)
             assert canary not in content, f"{path} shows {canary!r}"
 
 
-def test_the_logs_say_which_key_version_and_request(guarded: Guarded) -> None:
-    lines = [
+def test_no_secret_is_on_a_page_or_in_the_output_of_the_dashboard(guarded: Guarded, browser: Browser) -> None:
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(guarded.token)}
+    served = Server("--address", guarded.address, "--name", "guarded", **token)
+    seen = []
+    try:
+        for page in PAGES:
+            look(browser, served, page, "deep" if page == "tiers" else "cluster guarded")
+            seen.append(browser.driver.page_source)
+    finally:
+        browser.open("about:blank")
+        seen.append(served.end())
+    for text in seen:
+        assert not [canary for canary in CANARIES if canary in text]
+
+
+def entries(guarded: Guarded) -> list[dict[str, Any]]:
+    """What our actors have logged."""
+    return [
         json.loads(line)
         for path in guarded.logs.glob("worker-*.err")
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines()
         if line.startswith("{") and '"logger"' in line
     ]
+
+
+def test_the_logs_say_which_key_version_and_request(guarded: Guarded) -> None:
+    lines = entries(guarded)
     stored = [line for line in lines if line["message"] == "StoreMany" and line.get("key") == "a"]
     assert len(stored) == 1
     assert stored[0]["cluster"] == "guarded"
@@ -177,3 +239,19 @@ def test_the_logs_say_which_key_version_and_request(guarded: Guarded) -> None:
     refused = [line for line in lines if line.get("key") == "big" and line["level"] == "WARNING"]
     assert refused, sorted({line["message"] for line in lines})
     assert refused[0]["request"]
+
+
+def test_replay_shards_and_networks_log_as_tiers_do(guarded: Guarded) -> None:
+    """One entry a call, with what it is about; their settings are those of the cluster's configuration."""
+    calls = {line["message"]: line for line in entries(guarded) if line["logger"] == "memories.actors.logs"}
+    inserted = calls["insert"]
+    assert inserted["key"] == "pong/0"
+    assert inserted["actor"].startswith("replay/pong/0/")
+    assert inserted["cluster"] == "guarded"
+    assert re.fullmatch(r"\S+/\d+", inserted["request"])
+    assert int(inserted["version"]) >= 1
+    assert inserted["outcome"] == "ok"
+    reminded = calls["remind"]
+    assert (reminded["actor"], reminded["version"], reminded["outcome"]) == ("memoria/quiet", "1", "ok")
+    assert reminded["key"].startswith("quiet/")
+    assert re.fullmatch(r"\S+/\d+", reminded["request"])
