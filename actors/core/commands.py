@@ -89,7 +89,8 @@ class DropMany:
 class MarkMany:
     """Replace what is older than the version by a tombstone or a "superseded" mark, without value.
 
-    Durable members have fsynced it when they answer.
+    `withdrawn`: a value of this very version as well, if an earlier command has put it. Durable members have
+    fsynced it when they answer.
     """
 
     fence: Fence
@@ -97,6 +98,7 @@ class MarkMany:
     version: Version
     keys: tuple[str, ...]
     clients: Mapping[str, Clients]
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

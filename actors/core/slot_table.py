@@ -130,8 +130,12 @@ class SlotTable:
                     return Outcome.OK
                 return replace(found, stamp=stamp)
             case MarkMany():
-                if here is not None and here.version >= command.version:
-                    return Outcome.OK if here.version == command.version else Outcome.STALE
+                if here is not None and here.version > command.version:
+                    return Outcome.STALE
+                if here is not None and here.version == command.version:
+                    given_up = command.withdrawn and here.kind is Kind.VALUE and here.stamp < stamp
+                    if not given_up:
+                        return Outcome.OK
                 if not self.accepts(key, command.version, stamp):
                     return Outcome.STALE
                 return Slot(command.version, command.kind, 0, command.clients.get(key, ()), stamp)

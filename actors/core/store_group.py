@@ -154,6 +154,7 @@ class StoreGroup:
                 self.request.version,
                 self.keys,
                 clients_of_all(self.core, self.request.event.request, self.keys),
+                withdrawn=True,  # it may have taken some keys before it was passed over
             )
         )
 
