@@ -137,10 +137,11 @@ class MemoryClient:
         values: dict[str, Any] = {}
         while True:
             wanted = plan.wanted()
+            guess = self._reader.guess(wanted) if part is None and not tries else None
             located = self.locate_many(wanted, touch=not tries, timeout_s=deadline.remaining_s())
             visits = plan.located(wanted, located)
             if part is None:
-                found, failures = self._reader.visit(visits, deadline, copy)
+                found, failures = self._reader.visit(visits, deadline, copy, guess)
                 values.update(found)
             else:
                 failures = []

@@ -95,6 +95,10 @@ class Connection:
             self._tier_actors[member] = actor
         return actor
 
+    def known_tier_actor(self, member: MemberId) -> Any | None:
+        """The handle of a member's actor, if it need not be asked for."""
+        return self._tier_actors.get(member)
+
     def check_usable(self) -> None:
         """Raise `Closed` after `close` and in a forked child."""
         if self._closed:

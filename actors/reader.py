@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ray.exceptions import GetTimeoutError
 
-from ..errors import DeadlineExceeded, Unavailable
+from ..errors import CorruptData, DeadlineExceeded, MemoriesError, Unavailable
 from ..tiers.blobs import Blob
 from ..tiers.codec import decode, select_indices, select_rows
 from ..tiers.record import Version
@@ -18,6 +20,7 @@ from .core import commands as cmd
 from .core import events as ev
 from .core.model import MemberId, Outcome
 from .core.read_plan import Visit
+from .guesses import Guesses, Place
 from .outcomes import error_of
 from .parcel import fetch, split, views
 from .readings import Reading, Readings, ReadMany, ReadState
@@ -27,6 +30,19 @@ Part = tuple[int | None, int | None, Sequence[int] | None]
 
 DEAD_REFERENCE_S = 2.0
 """After so long without an answer a reference is taken for dead, and the bytes come from the actor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guess:
+    """A read that was begun where the key probably is."""
+
+    key: str
+    place: Place
+    call: Any
+
+    def was_right(self, visit: Visit) -> bool:
+        """Whether the coordinator sends the reader there and nowhere else."""
+        return visit.keys == (self.key,) and (visit.member, visit.incarnation) == self.place
 
 
 def count_of(keys: Sequence[str]) -> str:
@@ -42,6 +58,7 @@ class Reader:
     ) -> None:
         self._connection = connection
         self._locate = locate
+        self._guesses = Guesses()
 
     def blobs(self, keys: Sequence[str], batch_bytes: int) -> Iterator[Blob]:
         """Keys as they are stored, record and bytes; those that are deleted meanwhile are left out."""
@@ -127,25 +144,38 @@ class Reader:
         value = decode(reading.header, views(reading.arrays), allow_pickle=True, writable=copy)
         return {key: value}, {}
 
+    def guess(self, keys: Sequence[str]) -> Guess | None:
+        """Begin to read one key where it probably is, while the coordinator is still to be asked."""
+        self._connection.check_usable()
+        place = self._guesses.of(keys[0]) if len(keys) == 1 else None
+        actor = None if place is None else self._connection.known_tier_actor(place[0])
+        if place is None or actor is None:
+            return None
+        request = wire.dump(ReadMany(place[1], tuple(keys), (), self._connection.node))
+        return Guess(keys[0], place, actor.read.remote(request))
+
     def visit(
-        self, visits: Sequence[Visit], deadline: Deadline, copy: bool = False
+        self, visits: Sequence[Visit], deadline: Deadline, copy: bool = False, guess: Guess | None = None
     ) -> tuple[dict[str, Any], list[dict[str, Outcome]]]:
         """The values that could be read, and for each visit which of its keys could not."""
-        node = self._connection.node
+        if len(visits) == 1 and len(visits[0].keys) == 1:
+            self._guesses.found(visits[0].keys[0], (visits[0].member, visits[0].incarnation))
+        right = [guess is not None and guess.was_right(visit) for visit in visits]
         calls: list[Any] = []
-        for visit in visits:
-            actor = self._connection.tier_actor(visit.member, deadline)
-            request = wire.dump(ReadMany(visit.incarnation, visit.keys, visit.versions, node))
-            calls.append(None if actor is None else actor.read.remote(request))
+        for visit, guessed in zip(visits, right, strict=True):
+            calls.append(guess.call if guess is not None and guessed else self._call(visit, deadline))
         values: dict[str, Any] = {}
         failures = []
-        for visit, call in zip(visits, calls, strict=True):
+        for visit, call, guessed in zip(visits, calls, right, strict=True):
             failed: dict[str, Outcome] = {}
             failures.append(failed)
             try:
-                if call is None:
-                    raise Unavailable(f"member {visit.member} is gone")
-                readings: Readings = wire.load(get(call, min(deadline.remaining_s(), ATTEMPT_S)))
+                readings = self._answer(call, deadline)
+                if guessed and readings.versions != visit.versions:
+                    # It was another version than the one that counts, or costs more than a guess may.
+                    if not any(readings.versions[0]):
+                        self._guesses.unanswered(visit.keys[0])
+                    readings = self._answer(self._call(visit, deadline), deadline)
             except (*GONE, GetTimeoutError, Unavailable):
                 deadline.remaining_s()
                 self._connection.forget_tier_actor(visit.member)
@@ -166,27 +196,64 @@ class Reader:
                         values[key] = self._value(key, reading, visit, deadline, copy)
                     except (*GONE, GetTimeoutError, Unavailable):
                         failed[key] = Outcome.UNAVAILABLE
+                    except CorruptData:
+                        failed[key] = Outcome.CORRUPT
                 else:
                     corrupt = reading.state is ReadState.CORRUPT
                     failed[key] = Outcome.CORRUPT if corrupt else Outcome.MISSING
         return values, failures
 
+    def _call(self, visit: Visit, deadline: Deadline) -> Any | None:
+        """Ask a member for exactly these versions; None where it has no actor now."""
+        actor = self._connection.tier_actor(visit.member, deadline)
+        if actor is None:
+            return None
+        node = self._connection.node
+        return actor.read.remote(wire.dump(ReadMany(visit.incarnation, visit.keys, visit.versions, node)))
+
+    def _answer(self, call: Any | None, deadline: Deadline) -> Readings:
+        if call is None:
+            raise Unavailable("the member is gone")
+        readings: Readings = wire.load(get(call, min(deadline.remaining_s(), ATTEMPT_S)))
+        return readings
+
     def _value(self, key: str, reading: Reading, visit: Visit, deadline: Deadline, copy: bool) -> Any:
         if reading.arrays is not None:
             buffers = views(reading.arrays)
         else:
-            assert reading.ref is not None
             try:
-                buffers = fetch(reading.ref, min(deadline.remaining_s(), DEAD_REFERENCE_S))
+                if reading.ref is None:
+                    buffers = _buffers_of_file(Path(reading.path), key, reading.version)
+                else:
+                    buffers = fetch(reading.ref, min(deadline.remaining_s(), DEAD_REFERENCE_S))
             except (Unavailable, DeadlineExceeded):
-                # The owner of the reference is gone; the actor still has the bytes.
+                # The owner of the reference is gone, or the file; the actor still has the bytes, or knows.
                 actor = self._connection.tier_actor(visit.member, deadline)
                 if actor is None:
                     raise Unavailable(f"{key!r} was on a node that is gone") from None
                 request = wire.dump(ReadMany(visit.incarnation, (key,), (reading.version,), ""))
                 answer = get(actor.read.remote(request), min(deadline.remaining_s(), ATTEMPT_S))
                 again = wire.load(answer).others.get(0)
+                if again is not None and again.state is ReadState.CORRUPT:
+                    raise CorruptData(again.message) from None
                 if again is None or again.arrays is None:
                     raise Unavailable(f"{key!r} was moved while it was read") from None
                 buffers = views(again.arrays)
         return decode(reading.header, buffers, allow_pickle=True, writable=copy)
+
+
+def _buffers_of_file(path: Path, key: str, version: Version) -> tuple[memoryview, ...]:
+    """The buffers of a value that lies in a file on this node, mapped and verified by this process.
+
+    Raises `Unavailable` where this process does not find it there as it should be: it was overwritten or
+    deleted meanwhile, it is damaged, or this is another user or another container.
+    """
+    from ..tiers.cold import read_value
+
+    try:
+        blob = read_value(path)
+    except (OSError, MemoriesError) as error:
+        raise Unavailable(f"{path.name} cannot be read here: {error}") from error
+    if (blob.record.key, blob.record.version) != (key, version):
+        raise Unavailable(f"{path.name} is another value here than where it was stored")
+    return blob.buffers

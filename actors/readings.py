@@ -25,14 +25,14 @@ class ReadState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """One key. The bytes come in one of three ways: `inline` (buffers joined), `ref` to a list of byte
-    arrays in this node's shared memory, or `arrays`, which Ray brings over from another node."""
+    """One key. The bytes come in one of three ways: `ref` to a list of byte arrays in this node's shared
+    memory, the `path` of a file on this node, or `arrays`, which Ray brings over from another node."""
 
     state: ReadState
     version: Version = Version()
     header: bytes = b""
     lengths: tuple[int, ...] = ()
-    inline: bytes | None = None
+    path: str = ""
     ref: ray.ObjectRef[Any] | None = None
     arrays: tuple[Bytes, ...] | None = None
     message: str = ""
@@ -42,13 +42,20 @@ class Reading:
 class ReadMany:
     """Read keys, each in exactly the version that the reader was sent for, in this life of the member.
 
-    `node` is the reader's: on the tier's own node large values are answered with a reference.
+    `node` is the reader's: on the tier's own node large values are answered with a reference or a path.
+    Without versions it is a guess, made before the coordinator has said where to read: whatever version is
+    here is answered, where that costs nothing, and counts only if the coordinator then names exactly it.
     """
 
     incarnation: int
     keys: tuple[str, ...]
     versions: tuple[Version, ...]
     node: str
+
+    @property
+    def is_guess(self) -> bool:
+        """Whether the reader does not know yet where the keys are."""
+        return not self.versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,8 @@ class Readings:
     ends: tuple[int, ...]
     slab: bytes | Bytes
     others: Mapping[int, Reading]
+    versions: tuple[Version, ...] = ()
+    """Of a guess: what was read, in the order of the keys; the zero version where nothing was."""
 
     @property
     def is_plain(self) -> bool:

@@ -14,10 +14,9 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
 from ray.exceptions import RayError
 
-from ..errors import CapacityExceeded, CorruptData, KeyNotFound, MemoriesError, StorageFull
+from ..errors import CapacityExceeded, MemoriesError, StorageFull
 from ..tiers.blobs import Blob
 from ..tiers.checksum import checksum
 from ..tiers.cold import ColdBlobs
@@ -32,17 +31,20 @@ from .core.events import Done, InventoryReported
 from .core.model import Clients, Kind, MemberInfo, Outcome
 from .exchange import FETCH_TIMEOUT_S, Exchange, Received, answers_apart
 from .host import report_host
-from .parcel import INLINE_BYTES, Bytes, Parcel, split, views
-from .readings import Reading, Readings, ReadMany, ReadState
+from .parcel import Bytes, Parcel, split, views
+from .readings import Reading, Readings, ReadMany
 from .reports import HostReport
 from .shared_blobs import SharedBlobs
 from .tier_media import Medium, open_medium
+from .tier_reading import TierReading
+from .tier_records import record_of, slot_of
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 INLINE_WRITE_BYTES = 1 << 20
-"""Up to this much a memory tier writes on its event loop; more, or to a disk, goes to a thread."""
+"""Up to this much a memory tier writes on its event loop; more, or to a disk, goes to a thread. Shared memory
+is not written to at all: its bytes are there already, whatever their number."""
 
 
 class TierActor:
@@ -66,6 +68,7 @@ class TierActor:
         )
         self._metadata = MetadataIndex()
         self._core = core.TierCore(info, await asyncio.to_thread(self._recover))
+        self._reading = TierReading(self._core, self._blobs, node)
         self._answers: dict[int, asyncio.Future[Done | InventoryReported]] = {}
         self._fetched: dict[int, list[Received | None]] = {}
         self._exchange = Exchange(namespace)
@@ -126,26 +129,24 @@ class TierActor:
     async def read(self, message: bytes) -> bytes | Readings:
         """The values of keys, each in exactly the version that the reader was sent for; see `ReadMany`."""
         request: ReadMany = wire.load(message)
-        self.reads += len(request.keys)
-        if self._medium.in_memory:
-            found = self._read_all(request)
+        if self._medium.in_memory or request.is_guess:
+            found = self._reading.read_all(request)
         else:
-            found = await asyncio.to_thread(self._read_all, request)
+            found = await asyncio.to_thread(self._reading.read_all, request)
+        self.reads += sum(map(bool, map(any, found.versions))) if request.is_guess else len(request.keys)
         answer: bytes | Readings = wire.dump(found)
         return answer
 
     async def read_part(self, incarnation: int, key: str, version: Version, selection: Selection) -> Reading:
         """Some bytes of one value."""
         self.reads += 1
-        if not self._core.may_read(key, Version(*version), incarnation):
-            return Reading(ReadState.GONE)
-        return await asyncio.to_thread(self._read_part, key, Version(*version), selection)
+        return await asyncio.to_thread(
+            self._reading.read_part, incarnation, key, Version(*version), selection
+        )
 
     async def headers(self, incarnation: int, key: str, version: Version) -> Record | None:
         """What is said of a value, without its bytes."""
-        if not self._core.may_read(key, Version(*version), incarnation):
-            return None
-        return await asyncio.to_thread(self._whole_record, key)
+        return await asyncio.to_thread(self._reading.whole_record, incarnation, key, Version(*version))
 
     async def query(
         self, metadata_filter: Mapping[str, Any], sort: Any, limit: int | None
@@ -211,7 +212,7 @@ class TierActor:
         return await self._on_medium(self._nbytes(action), self._write, action, blobs)
 
     async def _on_medium(self, nbytes: int, function: Callable[..., T], *arguments: Any) -> T:
-        if self._medium.in_memory and nbytes <= INLINE_WRITE_BYTES:
+        if self._medium.in_memory and (nbytes <= INLINE_WRITE_BYTES or isinstance(self._blobs, SharedBlobs)):
             return function(*arguments)
         return await asyncio.to_thread(function, *arguments)
 
@@ -230,9 +231,9 @@ class TierActor:
                 assert found is not None
                 if found.ref is not None and isinstance(self._blobs, SharedBlobs):
                     self._blobs.note_ref(key, slot.version, found.ref)
-                blobs.append(Blob(_record(key, slot, found.record), found.blob.buffers))
+                blobs.append(Blob(record_of(key, slot, found.record), found.blob.buffers))
             elif isinstance(command, cmd.MarkMany):
-                blobs.append(Blob(_record(key, slot, None)))
+                blobs.append(Blob(record_of(key, slot, None)))
             else:
                 blobs.append(None)
         return blobs
@@ -291,7 +292,7 @@ class TierActor:
                 if blob is None:
                     old = self._blobs.record(key)
                     if old is not None:
-                        self._blobs.update(_record(key, slot, old))
+                        self._blobs.update(record_of(key, slot, old))
         except (StorageFull, CapacityExceeded) as error:
             log.warning("full: %s", error, extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.FULL)
@@ -327,9 +328,9 @@ class TierActor:
         return tuple(found)
 
     def _with_checksums(self, blob: Blob) -> Blob:
-        """Durable tiers check what they write; memory tiers do when bytes move."""
+        """Durable tiers check what they write, the disk's while it works; memory tiers do when bytes move."""
         record = blob.record
-        if record.checksums or not self._blobs.durable:
+        if record.checksums or not self._blobs.durable or isinstance(self._blobs, ColdBlobs):
             return blob
         return Blob(record.replace(checksums=tuple(checksum(b) for b in blob.buffers)), blob.buffers)
 
@@ -357,143 +358,22 @@ class TierActor:
     ) -> Any:
         """Values for another tier actor: slot, record and bytes of each, or why not. The bytes of those at
         the positions `apart` are returned after the list, each by itself."""
-        handed = await asyncio.to_thread(self._hand_over, incarnation, keys, versions)
+        handed = await asyncio.to_thread(self._reading.hand_over, incarnation, keys, versions)
         return answers_apart(handed, apart)
 
     async def held_bytes(self) -> int:
         """The bytes of the values that are here, as the medium itself counts them."""
         return self._blobs.used_bytes
 
-    def _hand_over(self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]) -> list[Any]:
-        handed: list[Any] = []
-        for key, version in zip(keys, versions, strict=True):
-            slot = self._core.slots.get(key)
-            if slot is None or not self._core.may_read(key, Version(*version), incarnation):
-                handed.append(Outcome.MISSING)
-                continue
-            try:
-                blob = self._blobs.get(key)
-            except KeyNotFound:
-                handed.append(Outcome.MISSING)
-            except CorruptData:
-                handed.append(Outcome.CORRUPT)
-            else:
-                record = blob.record
-                if not record.checksums:
-                    record = record.replace(checksums=tuple(checksum(b) for b in blob.buffers))
-                handed.append((slot, record, arrays_of(blob.buffers)))
-        return handed
-
-    # -- reading ------------------------------------------------------------------------------------------
-
-    def _read_all(self, request: ReadMany) -> Readings:
-        headers, lengths, ends = [], [], []
-        pieces: list[memoryview] = []
-        others: dict[int, Reading] = {}
-        end = 0
-        may_read, incarnation = self._core.may_read, request.incarnation
-        for position, (key, version) in enumerate(zip(request.keys, request.versions, strict=True)):
-            record = None
-            if not may_read(key, version, incarnation):
-                others[position] = Reading(ReadState.GONE)
-            else:
-                found = self._reading(key, version, request.node)
-                if isinstance(found, Reading):
-                    others[position] = found
-                else:
-                    record = found.record
-                    pieces += found.buffers
-                    end += sum(record.lengths)
-            headers.append(b"" if record is None else record.header)
-            lengths.append(() if record is None else record.lengths)
-            ends.append(end)
-        joined = b"".join(pieces)
-        slab = np.frombuffer(joined, np.uint8) if end >= INLINE_BYTES else joined
-        return Readings(tuple(headers), tuple(lengths), tuple(ends), slab, others)
-
-    def _reading(self, key: str, version: Version, node: str) -> Blob | Reading:
-        """A small value itself; of a large one what leads to it; or why there is none."""
-        try:
-            blob = self._blobs.get(key)
-        except KeyNotFound:
-            return Reading(ReadState.GONE)
-        except CorruptData as error:
-            return Reading(ReadState.CORRUPT, message=str(error))
-        record = blob.record
-        if record.version != version:
-            return Reading(ReadState.GONE)
-        if record.nbytes < INLINE_BYTES:
-            return blob
-        ref = None
-        if node == self._node and isinstance(self._blobs, SharedBlobs):
-            ref = self._blobs.ref(key, version)
-        arrays = None if ref is not None else tuple(arrays_of(blob.buffers))
-        return Reading(ReadState.OK, version, record.header, record.lengths, ref=ref, arrays=arrays)
-
-    def _whole_record(self, key: str) -> Record | None:
-        """The record with its codec header, which a device tier makes only when it is asked for bytes."""
-        record = self._blobs.record(key)
-        return record if record is None or record.header else self._blobs.get(key).record
-
-    def _read_part(self, key: str, version: Version, selection: Selection) -> Reading:
-        try:
-            blob = self._blobs.get_part(key, selection)
-        except KeyNotFound:
-            return Reading(ReadState.GONE)
-        except CorruptData as error:
-            return Reading(ReadState.CORRUPT, message=str(error))
-        if blob.record.version != version:
-            return Reading(ReadState.GONE)
-        lengths = tuple(buffer.nbytes for buffer in blob.buffers)
-        return Reading(
-            ReadState.OK, version, selection.header, lengths, arrays=tuple(arrays_of(blob.buffers))
-        )
-
     def _recover(self) -> dict[str, core.Slot]:
         """The slots of what the medium still holds."""
         slots = {}
         for record in self._blobs.records():
-            kind = (
-                Kind.TOMBSTONE if record.tombstone else Kind.SUPERSEDED if record.superseded else Kind.VALUE
-            )
-            slots[record.key] = core.Slot(
-                record.version,
-                kind,
-                record.nbytes if kind is Kind.VALUE else 0,
-                tuple(record.clients.items()),
-                0,
-                record.replicas,
-                record.durable,
-                record.pinned,
-                record.priority,
-                record.expires_s,
-            )
-            if kind is Kind.VALUE:
+            slot = slots[record.key] = slot_of(record)
+            if slot.kind is Kind.VALUE:
                 self._metadata.set(record.key, record.metadata)
         return slots
 
 
-def _record(key: str, slot: core.Slot, base: Record | None) -> Record:
-    """The record of a slot, with the parts that only the bytes know from `base`."""
-    known = base if base is not None else Record(key=key, created_s=time.time())
-    return known.replace(
-        key=key,
-        version=slot.version,
-        clients=dict(slot.clients),
-        replicas=slot.replicas,
-        durable=slot.durable,
-        pinned=slot.pinned,
-        priority=slot.priority,
-        expires_s=slot.expires_s,
-        tombstone=slot.kind is Kind.TOMBSTONE,
-        superseded=slot.kind is Kind.SUPERSEDED,
-    )
-
-
 def _recompress(blobs: ColdBlobs, key: str, method: str, level: int | None) -> None:
     blobs.put_compressed([blobs.get(key)], method, level)
-
-
-def arrays_of(buffers: Sequence[memoryview]) -> list[Any]:
-    """Byte arrays over the buffers: what Ray moves without pickling the bytes."""
-    return [np.frombuffer(buffer, np.uint8) for buffer in buffers]

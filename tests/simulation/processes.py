@@ -21,6 +21,7 @@ from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.events import (
     Event,
     InventoryReported,
+    LocateMany,
     MemberJoined,
     MemberLost,
     Start,
@@ -30,7 +31,7 @@ from memories.actors.core.events import (
     ViewRefused,
 )
 from memories.actors.core.membership import Phase
-from memories.actors.core.model import Kind, MemberInfo, Outcome, View
+from memories.actors.core.model import Kind, MemberId, MemberInfo, Outcome, Version, View
 from memories.actors.core.tier import (
     Action,
     Erase,
@@ -216,6 +217,18 @@ class TierProcess(Process):
                 values[key] = blob.value
         self.world.network.send(self.node, client, client.have_read, request, tuple(outcomes), values)
 
+    def guess(self, client: ClientProcess, key: str, place: Place) -> None:
+        """Answer whatever version is here, to a reader who has not heard yet which one counts."""
+        blob = self.disk.blobs.get(key)
+        if blob is not None and blob.value is not None and not blob.rotten:
+            version = blob.slot.version
+            if self.core.may_read(key, version, place[1]):
+                answer = (place, version, blob.value)
+                self.world.network.send(self.node, client, client.have_guessed, key, answer)
+
+
+Place = tuple[MemberId, int]
+"""A member, in one life."""
 
 _KEPT = (
     "version",
@@ -329,6 +342,9 @@ class ClientProcess(Process):
         self.core = ClientCore(name, node, lambda: network.now, resend_after_s=1.0)
         self.waiting: dict[int, Callable[[Complete, dict[str, int]], None]] = {}
         self.values: dict[int, dict[str, int]] = {}
+        self.places: dict[str, Place] = {}
+        self.guesses: dict[str, tuple[Place, Version, int]] = {}
+        self.right_guesses = 0
         self._ticket = 0
         network.after(0.1, self.tick)
 
@@ -355,15 +371,43 @@ class ClientProcess(Process):
             self.values[request.ticket].update(values)
         self.act(self.core.read_done(request, outcomes))
 
+    def have_guessed(self, key: str, answer: tuple[Place, Version, int]) -> None:
+        self.guesses[key] = answer
+
+    def _guess(self, event: LocateMany) -> None:
+        """As the client on Ray does: ask where the key was the last time, before it is known where it is."""
+        (key,) = event.keys
+        self.guesses.pop(key, None)
+        place = self.places.get(key)
+        life = None if place is None else self.world.life(*place)
+        if place is not None and life is not None:
+            self.world.network.send(self.node, life, life.guess, self, key, place)
+
+    def _was_guessed(self, action: ReadFrom) -> bool:
+        """Whether the guess is the very version that the coordinator names."""
+        visit = action.visit
+        place = (visit.member, visit.incarnation)
+        self.places.update(dict.fromkeys(visit.keys, place))
+        guess = self.guesses.pop(visit.keys[0], None)
+        if len(visit.keys) > 1 or guess is None or guess[:2] != (place, visit.versions[0]):
+            return False
+        self.right_guesses += 1
+        self.have_read(action, (Outcome.OK,), {visit.keys[0]: guess[2]})
+        return True
+
     def act(self, actions: list[ClientAction]) -> None:
         network = self.world.network
         for action in actions:
             match action:
                 case Send(event):
+                    if isinstance(event, LocateMany) and len(event.keys) == 1:
+                        self._guess(event)
                     # By name: whoever is the coordinator now, or sometimes still an old one.
                     coordinator = self.world.coordinator_for_a_client()
                     if coordinator is not None:
                         network.send(self.node, coordinator, coordinator.on, event)
+                case ReadFrom() if self._was_guessed(action):
+                    pass
                 case ReadFrom():
                     life = self.world.life(action.visit.member, action.visit.incarnation)
                     if life is not None:

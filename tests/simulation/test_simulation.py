@@ -25,10 +25,13 @@ print(hashlib.sha256("\\n".join(lines).encode()).hexdigest())
 
 
 def run_seeds(first: int, count: int, events: int) -> None:
-    checks = 0
+    checks = guesses = 0
     for seed in range(first, first + count):
-        checks += run_seed(seed, events).oracle.checks
+        world = run_seed(seed, events)
+        checks += world.oracle.checks
+        guesses += sum(client.right_guesses for client in world.clients.values())
     assert checks > count * events / 4  # an oracle that never looks would find nothing
+    assert guesses > count  # nor would clients whose guesses are never right
 
 
 def test_100_seeds(seeds: int | None) -> None:

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from .cold_blobs import SMALL_BYTES, ColdBlobs
 from .collection import without_collection
+from .value_file import read_value
 
-__all__ = ["SMALL_BYTES", "ColdBlobs", "without_collection"]
+__all__ = ["SMALL_BYTES", "ColdBlobs", "read_value", "without_collection"]

@@ -27,7 +27,7 @@ from .log import SEGMENT_BYTES, SegmentLog
 from .payloads import pack_payload, payload_is_whole, read_payload
 from .recovery import Recovery
 from .segment import Place
-from .value_file import ValueFile, write_value
+from .value_file import ValueFile, read_value, write_value
 
 SMALL_BYTES = 64 * 1024
 """Values up to this size go into segments, larger ones into files of their own."""
@@ -267,6 +267,14 @@ class ColdBlobs(BlobStore):
     def get_part(self, key: str, selection: Selection) -> Blob:
         return self._read(key, selection)
 
+    def file_of(self, key: str) -> tuple[Record, Path] | None:
+        """The file that holds only this value, for `read_value`; it never changes, but may soon be gone."""
+        self._check_usable()
+        entry = self._index.entries.get(key)
+        if entry is None or entry.damage or not isinstance(entry.content, FileName):
+            return None
+        return entry.record(), self._folder.values / str(entry.content)
+
     def _read(self, key: str, selection: Selection | None) -> Blob:
         self._check_usable()
         while True:
@@ -296,11 +304,9 @@ class ColdBlobs(BlobStore):
             return read_payload(content, record, selection)
         if selection is not None:
             return Blob(record, self._opened(content).read_part(selection))
-        file = ValueFile(container_of_suffix(content.suffix), self._folder.values / str(content), whole=True)
-        try:
-            return Blob(record, self._checked(file, content).read_all())
-        finally:
-            file.close()
+        found = read_value(self._folder.values / str(content))
+        self._check(found.record, content)
+        return Blob(record, found.buffers)
 
     def _opened(self, name: FileName) -> ValueFile:
         """An open file for partial reads; the last few stay open, since these come in series."""
@@ -310,17 +316,16 @@ class ColdBlobs(BlobStore):
                 self._open.move_to_end(name)
                 return file
         file = ValueFile(container_of_suffix(name.suffix), self._folder.values / str(name), whole=False)
-        self._checked(file, name)
+        self._check(file.record, name)
         with self._opening:
             self._open[name] = file
             if len(self._open) > _OPEN_FILES:
                 self._open.popitem(last=False)
         return file
 
-    def _checked(self, file: ValueFile, name: FileName) -> ValueFile:
-        if key_digest(file.record.key) != name.digest:
-            raise CorruptData(f"{name} holds another key than its name says: {file.record.key!r:.80}")
-        return file
+    def _check(self, record: Record, name: FileName) -> None:
+        if key_digest(record.key) != name.digest:
+            raise CorruptData(f"{name} holds another key than its name says: {record.key!r:.80}")
 
     def _damaged(self, entry: Entry, error: Exception) -> CorruptData:
         where = ""
