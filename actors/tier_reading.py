@@ -137,7 +137,13 @@ class TierReading:
         )
 
     def hand_over(self, incarnation: int, keys: Sequence[str], versions: Sequence[Version]) -> list[Any]:
-        """Values for another tier actor: slot, record and bytes of each, or why not."""
+        """Values for another tier actor: slot, record and bytes of each, or why not.
+
+        To whoever means an earlier life nothing is said of the keys: that life may have had them, and what
+        is missing now would be taken for lost.
+        """
+        if incarnation != self._core.info.incarnation:
+            return [Outcome.UNAVAILABLE] * len(keys)
         handed: list[Any] = []
         for key, version in zip(keys, versions, strict=True):
             slot = self._core.slots.get(key)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from memories.actors import wire
-from memories.actors.core.model import Kind, MemberInfo, Version
+from memories.actors.core.model import Kind, MemberInfo, Outcome, Version
 from memories.actors.core.tier import Slot, TierCore
 from memories.actors.readings import ReadMany, ReadState
 from memories.actors.tier_reading import TierReading
@@ -66,6 +66,16 @@ def test_whoever_was_sent_for_a_version_gets_it_or_nothing() -> None:
     stale = ReadMany(LIFE, ("small",), (Version(1, 2),), "n1")
     assert bytes(reading.read_all(right).slab) == SMALL
     assert reading.read_all(stale).others[0].state is ReadState.GONE
+
+
+def test_an_actor_that_began_anew_does_not_say_that_values_are_missing() -> None:
+    """The coordinator takes a value that its only copy is said to lack for lost."""
+    reading = reading_of(MemoryBlobs())
+    keys, versions = ("small", "large", "gone"), (Version(1, 3), Version(1, 9), Version(1, 5))
+    assert reading.hand_over(LIFE - 1, keys, versions) == [Outcome.UNAVAILABLE] * 3
+    found, *missing = reading.hand_over(LIFE, keys, versions)
+    assert bytes(found[2][0]) == SMALL
+    assert missing == [Outcome.MISSING] * 2
 
 
 def test_a_large_value_on_disk_is_a_path_for_readers_on_its_node_only(tmp_path: Path) -> None:
