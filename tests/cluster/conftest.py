@@ -27,6 +27,7 @@ from ray.util import list_named_actors
 
 from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
+from memories.actors.memory_manager import MemoryManager
 from memories.actors.names import NAMESPACE
 
 MB = 1 << 20
@@ -53,6 +54,15 @@ def cluster(ray_cluster: RayCluster, request: pytest.FixtureRequest) -> Iterator
     yield opened
     opened.shutdown(delete=True)
     wait_until(lambda: not actors_of(name), 20)
+
+
+@pytest.fixture
+def memory(cluster: Cluster) -> Iterator[MemoryManager]:
+    """A connection to the module's cluster, which is empty again afterwards."""
+    manager = cluster.memory(timeout_s=60)
+    yield manager
+    manager.clear()
+    manager.close()
 
 
 @pytest.fixture

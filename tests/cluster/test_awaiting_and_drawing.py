@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +14,6 @@ import memories
 from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
 from memories.errors import KeyNotFound
-
-
-@pytest.fixture
-def memory(cluster: Cluster) -> Iterator[MemoryManager]:
-    manager = cluster.memory(timeout_s=60)
-    yield manager
-    manager.clear()
-    manager.close()
 
 
 async def longest_pause_s(work: asyncio.Task[None]) -> float:

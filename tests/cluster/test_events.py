@@ -6,7 +6,6 @@ import os
 import queue
 import signal
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -21,14 +20,6 @@ from memories.actors.subscription import KEPT_EVENTS, Event, Subscription
 from memories.errors import Closed, InvalidValue
 
 from .conftest import MB, wait_until
-
-
-@pytest.fixture
-def memory(cluster: Cluster) -> Iterator[MemoryManager]:
-    manager = cluster.memory(timeout_s=60)
-    yield manager
-    manager.clear()
-    manager.close()
 
 
 def next_of(events: Subscription, what: str, key: str = "") -> Event:

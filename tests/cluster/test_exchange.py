@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 
 import numpy as np
-import pytest
 import ray
 from ray._private import state
 
@@ -15,14 +13,6 @@ from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
 
 from .conftest import MB, wait_until
-
-
-@pytest.fixture
-def memory(cluster: Cluster) -> Iterator[MemoryManager]:
-    manager = cluster.memory(timeout_s=30)
-    yield manager
-    manager.clear()
-    manager.close()
 
 
 def store_used_bytes() -> int:

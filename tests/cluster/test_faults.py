@@ -23,14 +23,6 @@ from .conftest import MB, actors_of, wait_until
 
 
 @pytest.fixture
-def memory(cluster: Cluster) -> Iterator[MemoryManager]:
-    manager = cluster.memory(timeout_s=60)
-    yield manager
-    manager.clear()
-    manager.close()
-
-
-@pytest.fixture
 def two_more_nodes(ray_cluster: RayCluster, cluster: Cluster) -> Iterator[list[object]]:
     """Two raylets beside the head, carrying tiers."""
     before = len(cluster.status().tiers)
