@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import ray
-
+from ..tiers.blobs import Blob
 from ..tiers.memory_blobs import MemoryBlobs
 from ..tiers.record import Version
+
+if TYPE_CHECKING:
+    import ray
 
 
 class SharedBlobs(MemoryBlobs):
@@ -30,9 +32,11 @@ class SharedBlobs(MemoryBlobs):
         noted = self._refs.get(key)
         return noted[1] if noted is not None and noted[0] == version else None
 
-    def forget_ref(self, key: str) -> None:
-        """The reference turned out to be dead."""
-        self._refs.pop(key, None)
+    def put(self, blob: Blob) -> None:
+        super().put(blob)
+        noted = self._refs.get(blob.record.key)
+        if noted is not None and noted[0] != blob.record.version:
+            del self._refs[blob.record.key]  # of the value before: it would keep its bytes alive
 
     def remove(self, key: str) -> bool:
         self._refs.pop(key, None)
