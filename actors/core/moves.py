@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .commands import Announce, Reply
 from .events import MoveMany
 from .model import TIER_ORDER, Kind, MemberId, Outcome
-from .transfers import Transfer
+from .transfer import Transfer
 
 if TYPE_CHECKING:
     from .coordinator import CoordinatorCore
@@ -75,10 +75,12 @@ class MoveRequest:
             core.emit(Announce("moved", kept_at, tuple(keys), dropped_at))
         self._dropped.clear()
         for (source, target), keys in batches.items():
+            self._open += len(keys)
+            transfer = Transfer(core, source, target, "moved", move=True, finished=self._copied)
             for key in keys:
                 del self._left[key]
-            self._open += len(keys)
-            Transfer(core, source, target, keys, "moved", move=True, finished=self._copied).start()
+                transfer.add(key, core.catalog.entries[key])
+            transfer.start()
         self._finish()
 
     def _copied(self, key: str, outcome: Outcome) -> None:

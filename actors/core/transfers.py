@@ -1,140 +1,24 @@
-"""`Transfers`: copies between members, for repairs and moves, and the removal of what is left over.
+"""`Transfers`: which keys want another copy, or have one too many, and what is left over somewhere.
 
-A transfer does not lock its keys, for a large copy must not hold up a writer. So when it ends, it looks
-whether the version that it copied is still the one of the catalog. Only then does the copy count, and
-only then may the source be deleted; otherwise the copy itself is removed. While a member may have
-something of a key that the catalog does not list, the key is "uncertain" there, and whoever overwrites
-or deletes the key clears that member too.
+Copies run in batches from one member to another (see `Transfer`). What one event begins is bounded, and so
+is the number of copies that a member takes part in at a time (see `Traffic`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from .commands import Announce, CopyMany, DropMany, MemberCommand
-from .events import Done
 from .model import Kind, MemberId, Outcome, Version
-from .outbox import Answer
 from .refusals import Refusals
+from .traffic import Traffic
+from .transfer import Removal, Transfer
 
 if TYPE_CHECKING:
+    from .catalog import Entry
     from .coordinator import CoordinatorCore
-
-Finished = Callable[[str, Outcome], None]
-
-
-class Transfer:
-    """One batch of copies from one member to another; a move where `move` is set."""
-
-    def __init__(
-        self,
-        core: CoordinatorCore,
-        source: MemberId,
-        target: MemberId,
-        keys: Sequence[str],
-        what: str,
-        *,
-        move: bool,
-        finished: Finished | None = None,
-    ) -> None:
-        self.core = core
-        self.source = source
-        self.target = target
-        self.keys = tuple(keys)
-        self.what = what
-        self.move = move
-        self.finished = finished
-        self.outdated: set[str] = set()
-        """Keys of which something has changed since the copy began."""
-        entries = core.catalog.entries
-        self.versions = tuple(entries[key].version for key in self.keys)
-        self.sizes = tuple(entries[key].nbytes for key in self.keys)
-        self.nbytes = sum(self.sizes)
-
-    def start(self) -> None:
-        core = self.core
-        core.placement.reserve(self.target, self.nbytes)
-        for key in self.keys:
-            core.doubts.add_uncertain(key, self.target)
-            core.transfers.copying[key] = self
-        core.outbox.send(
-            CopyMany(
-                core.outbox.fence(self.target),
-                self.source,
-                core.outbox.incarnation(self.source),
-                self.keys,
-                self.versions,
-                self.sizes,
-            ),
-            self,
-        )
-
-    def answered(self, command: MemberCommand, answer: Answer | None) -> None:
-        core = self.core
-        core.placement.reserve(self.target, -self.nbytes)
-        outcomes: Sequence[Outcome] = (Outcome.UNAVAILABLE,) * len(self.keys)
-        if isinstance(answer, Done):
-            outcomes = answer.outcomes or (Outcome.OK,) * len(self.keys)
-        copied, unwanted, replaced = [], [], []
-        for key, version, outcome in zip(self.keys, self.versions, outcomes, strict=True):
-            core.doubts.remove_uncertain(key, self.target)
-            del core.transfers.copying[key]
-            if outcome is Outcome.OK and (
-                key in self.outdated or not core.transfers.still_current(key, version)
-            ):
-                unwanted.append((key, version))
-                outcome = Outcome.STALE
-            elif outcome is Outcome.OK:
-                core.catalog.add_holder(key, self.target)
-                core.transfers.refusals.forget(key)
-                copied.append(key)
-                if self.move and core.transfers.can_spare(key, self.source):
-                    core.catalog.remove_holder(key, self.source)
-                    replaced.append((key, core.catalog.entries[key].version))
-            else:
-                if not self.move and isinstance(answer, Done) and outcome is not Outcome.STALE:
-                    core.transfers.refusals.add(key, self.source, self.target, outcome)
-                if outcome in (Outcome.CORRUPT, Outcome.MISSING):
-                    core.transfers.copy_is_bad(key, version, self.source, outcome)
-            if self.finished is not None:
-                self.finished(key, outcome)
-        core.transfers.remove(self.target, unwanted)
-        core.transfers.remove(self.source, replaced)
-        if copied:
-            kept = set(copied)
-            nbytes = sum(size for key, size in zip(self.keys, self.sizes, strict=True) if key in kept)
-            core.emit(Announce(self.what, self.target, tuple(copied), self.source, nbytes))
-        core.transfers.check(self.keys)
-
-
-class Removal:
-    """Drop leftovers at one member, until it has confirmed or is lost. They are uncertain until then."""
-
-    def __init__(self, core: CoordinatorCore, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
-        self.core = core
-        self.member = member
-        self.keys = tuple(key for key, _ in items)
-        self.versions = tuple(version for _, version in items)
-
-    def advance(self) -> None:
-        if self.member not in self.core.placement.ready:
-            self._release()
-            return
-        fence = self.core.outbox.fence(self.member)
-        self.core.outbox.send(DropMany(fence, self.keys, self.versions, exact=True), self)
-
-    def answered(self, command: MemberCommand, answer: Answer | None) -> None:
-        failed = isinstance(answer, Done) and answer.outcomes and Outcome.ERROR in answer.outcomes
-        if failed:
-            self.core.stalled.append(self)
-        else:
-            self._release()
-
-    def _release(self) -> None:
-        for key in self.keys:
-            self.core.doubts.remove_uncertain(key, self.member)
 
 
 class Transfers:
@@ -142,13 +26,14 @@ class Transfers:
 
     def __init__(self, core: CoordinatorCore) -> None:
         self._core = core
-        self._queue: dict[str, None] = {}
+        self._queue: OrderedDict[str, None] = OrderedDict()
         self.copying: dict[str, Transfer] = {}
         """Keys that are being copied."""
         self._leftovers: dict[MemberId, list[tuple[str, Version]]] = {}
         self.starving: dict[str, None] = {}
         """Keys that want another copy, for which there is no place now."""
         self.refusals = Refusals(core.clock)
+        self.traffic = Traffic(core.config.transfers_in_flight, core.config.transfer_keys)
 
     def still_current(self, key: str, version: Version) -> bool:
         """Whether the catalog still has the key in this version, and nobody is changing it."""
@@ -212,6 +97,8 @@ class Transfers:
 
     def check_starving(self, most: int | None = None) -> None:
         """There may be room now for what found none (look at so many of them, the longest waiting first)."""
+        if most is None:
+            self.check(self.traffic.new_target())
         keys = list(islice(self.starving, most))
         for key in keys:
             del self.starving[key]
@@ -225,7 +112,7 @@ class Transfers:
     @property
     def idle(self) -> bool:
         """Whether nothing is being copied and nothing waits for it."""
-        return not (self._queue or self.copying or self._leftovers or self.refusals)
+        return not (self._queue or self.copying or self._leftovers or self.refusals or self.traffic)
 
     def send_removals(self) -> None:
         """Send what `remove` has gathered, as one command for each member."""
@@ -235,76 +122,97 @@ class Transfers:
                 Removal(self._core, member, items).advance()
 
     def pump(self) -> None:
-        """Start as many repairs as may run at a time."""
+        """Start repairs. What one event begins is bounded; the rest is for the next ones."""
         if not self._queue:
             return
-        core = self._core
-        limit = core.config.transfers_in_flight
-        running: dict[MemberId, int] = {}
-        for transfer in set(self.copying.values()):
-            running[transfer.target] = running.get(transfer.target, 0) + 1
-        batches: dict[tuple[MemberId, MemberId], list[str]] = {}
-        sizes: dict[tuple[MemberId, MemberId], int] = {}
-        later: list[str] = []
-        room = core.config.transfer_keys * limit
-        while self._queue and room:
-            room -= 1
-            key = next(iter(self._queue))
-            del self._queue[key]
-            route = self._plan(key)
-            if route is None:
-                continue
-            nbytes = core.catalog.entries[key].nbytes
-            batch = batches.setdefault(route, [])
-            full = len(batch) >= core.config.transfer_keys or (
-                batch and sizes[route] + nbytes > core.config.transfer_bytes
-            )
-            if full or running.get(route[1], 0) >= limit:
-                later.append(key)
-                continue
-            batch.append(key)
-            sizes[route] = sizes.get(route, 0) + nbytes
-        for (source, target), keys in batches.items():
-            if keys:
-                Transfer(core, source, target, keys, "repaired", move=False).start()
-        self.check(later)
+        config = self._core.config
+        open_by_source: dict[MemberId, Transfer] = {}
+        for _ in range(min(len(self._queue), config.transfer_keys * config.transfers_in_flight)):
+            self._repair(self._queue.popitem(last=False)[0], open_by_source)
+        for transfer in open_by_source.values():
+            transfer.start()
 
-    def _plan(self, key: str) -> tuple[MemberId, MemberId] | None:
-        """From where to where the key wants a copy; None where it wants none, or cannot have it."""
-        core = self._core
+    def _repair(self, key: str, open_by_source: dict[MemberId, Transfer]) -> None:
+        """Let the key have the copy that it wants, where it wants one and can have it."""
+        core, config = self._core, self._core.config
         entry = core.catalog.entries.get(key)
         if entry is None or entry.kind is not Kind.VALUE:
             self.refusals.forget(key)
-            return None
+            return
         if key in self.copying or self.refusals.is_resting(key):
-            return None  # a copy checks its keys again at its end
+            return  # a copy checks its keys again at its end
         if key in core.requests.busy:
             core.requests.recheck.add(key)
-            return None
+            return
         if core.doubts.dark and core.doubts.is_doubtful(key, entry):
             self.starving[key] = None
-            return None
+            return
         placement = core.placement
-        holders = [member for member in entry.holders if member in placement.ready]
+        ready = placement.ready
+        holders = [member for member in entry.holders if member in ready]
         if not holders:
-            return None
-        staying = [m for m in holders if placement.ready[m].node not in placement.draining]
-        options = entry.options(placement.ready[(staying or holders)[0]].tier)
-        if not placement.enough(options, staying):
-            avoid = (*holders, *core.doubts.uncertain.get(key, ()))
-            refused = self.refusals.bad_targets(key)
-            targets = placement.choose(options, entry.nbytes, staying, (*avoid, *refused))
-            if not targets and refused:
-                refused.clear()
-                targets = placement.choose(options, entry.nbytes, staying, avoid)
+            return
+        staying = holders
+        if placement.draining:
+            staying = [member for member in holders if ready[member].node not in placement.draining]
+        if placement.enough(entry, staying):
+            self._have_enough(key, entry, staying, holders)
+            return
+        tier = ready[(staying or holders)[0]].tier
+        source = self.refusals.source(key, holders)
+        open_ = open_by_source.get(source)
+        if open_ is not None:
+            full = len(open_.keys) >= config.transfer_keys or (
+                open_.nbytes + entry.nbytes > config.transfer_bytes
+            )
+            if not full and self._fits(key, entry, staying, tier, open_.target):
+                open_.add(key, entry)
+                return
+            del open_by_source[source]
+            open_.start()
+        if self.traffic.is_busy_source(source):
+            self.traffic.wait_for_source(key, source)
+            return
+        options = entry.options(tier)
+        avoid = {*holders, *core.doubts.uncertain.get(key, ())}
+        busy = self.traffic.busy_targets
+        refused = self.refusals.bad_targets(key)
+        for bad in (avoid | refused, avoid):
+            targets = placement.choose(options, entry.nbytes, staying, bad | busy)
             if targets:
-                return self.refusals.source(key, holders), targets[0]
-            self.starving[key] = None
+                transfer = open_by_source[source] = Transfer(core, source, targets[0], "repaired", move=False)
+                transfer.add(key, entry)
+                return
+            if busy and placement.choose(options, entry.nbytes, staying, bad):
+                self.traffic.wait_for_target(key)
+                return
+            refused.clear()  # whoever is left has refused: they may have recovered
+        self.starving[key] = None
+        self._have_enough(key, entry, staying, holders)
+
+    def _fits(self, key: str, entry: Entry, staying: Sequence[MemberId], tier: str, target: MemberId) -> bool:
+        """Whether the key wants a copy in the tier on another node, and this target is as good as any."""
+        core = self._core
+        placement = core.placement
+        nodes = placement.nodes(staying)
+        info = placement.ready[target]
+        return (
+            len(nodes) < entry.replicas
+            and info.node not in nodes
+            and info.tier == tier
+            and placement.free_bytes(target) >= entry.nbytes
+            and target not in entry.holders
+            and target not in core.doubts.uncertain.get(key, ())
+            and target not in self.refusals.bad_targets(key)
+        )
+
+    def _have_enough(self, key: str, entry: Entry, staying: list[MemberId], holders: list[MemberId]) -> None:
+        """No further copy is wanted, or to be had: see whether there are too many."""
         self.refusals.forget(key)
-        if key in core.doubts.undecided:
-            core.doubts.decide(key)
-        self._trim(key, staying, holders)
-        return None
+        if key in self._core.doubts.undecided:
+            self._core.doubts.decide(key)
+        if len(holders) > len(staying) or len(staying) > entry.replicas:
+            self._trim(key, staying, holders)
 
     def _trim(self, key: str, staying: list[MemberId], holders: list[MemberId]) -> None:
         """Remove copies beyond those that are wanted, and those on draining nodes."""
