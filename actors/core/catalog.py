@@ -13,13 +13,13 @@ from .model import Clients, Kind, MemberId, StoreOptions, Version
 
 
 class Entry:
-    """What is known of one key. Only `Catalog` changes `version`, `kind`, `nbytes`, `holders`, `marks`.
+    """What is known of one key. Only `Catalog` changes it, but for `wanted`, `clients` and `changed_s`.
 
     There may be ten million of them, so what many share is one object: `wanted`, what its store asked for,
     the version, the clients and the members.
     """
 
-    __slots__ = ("changed_s", "clients", "holders", "kind", "marks", "nbytes", "version", "wanted")
+    __slots__ = ("changed_s", "clients", "holders", "key", "kind", "marks", "nbytes", "version", "wanted")
 
     def __init__(
         self,
@@ -31,7 +31,10 @@ class Entry:
         holders: tuple[MemberId, ...] = (),
         marks: tuple[MemberId, ...] = (),
         changed_s: float = 0.0,
+        key: str = "",
     ):
+        self.key = key
+        """The one string that the catalog keeps of this key, however many have reported it."""
         self.version = version
         self.kind = kind
         self.nbytes = nbytes
@@ -140,6 +143,21 @@ class Catalog:
         self.count(member, sum([entry.nbytes for entry in entries if entry.holders]))
         return True
 
+    def add_copies(self, member: MemberId, entries: Sequence[Entry]) -> None:
+        """The member has these values as well. The same as `add_holder` for each that it has no mark of."""
+        larger: dict[tuple[MemberId, ...], tuple[MemberId, ...]] = {}
+        nbytes = 0
+        for entry in entries:
+            holders = entry.holders
+            grown = larger.get(holders)
+            if grown is None:
+                grown = larger[holders] = holders if member in holders else (*holders, member)
+            if grown is not holders:
+                entry.holders = grown  # one tuple for all that are in the same places
+                nbytes += entry.nbytes
+        self.keys_at[member].update(dict.fromkeys([entry.key for entry in entries]))
+        self.count(member, nbytes)
+
     def count(self, member: MemberId, nbytes: int) -> None:
         """The member has so many bytes more (negative: fewer)."""
         self._used_bytes[member] += nbytes
@@ -168,6 +186,7 @@ class Catalog:
         used_bytes = self._used_bytes
         old = self.entries.get(key)
         if old is not None:
+            key = old.key
             for member in old.holders:
                 used_bytes[member] -= old.nbytes
             self.resized.update(old.holders)
@@ -175,6 +194,7 @@ class Catalog:
                 if member not in holders and member not in marks:
                     self.keys_at[member].pop(key, None)
         self.entries[key] = entry
+        entry.key = key
         entry.holders = holders
         entry.marks = marks
         for member in holders:
@@ -192,7 +212,7 @@ class Catalog:
             self.count(member, entry.nbytes)
         if member in entry.marks:
             entry.marks = tuple(other for other in entry.marks if other != member)
-        self.keys_at[member][key] = None
+        self.keys_at[member][entry.key] = None
 
     def remove_holder(self, key: str, member: MemberId) -> None:
         """The member does not have the value any more."""
@@ -207,7 +227,7 @@ class Catalog:
         entry = self.entries[key]
         if member not in entry.marks:
             entry.marks = (*entry.marks, member)
-        self.keys_at[member][key] = None
+        self.keys_at[member][entry.key] = None
 
     def remove_mark(self, key: str, member: MemberId) -> None:
         entry = self.entries[key]

@@ -9,13 +9,13 @@ Later, a disk that comes back is compared key by key with what has happened mean
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from .catalog import Entry, united
 from .inventory import Inventory
+from .inventory_entries import compare, entries_at, entries_of
 from .model import Kind, MemberId, StoreOptions, Version
 
 if TYPE_CHECKING:
@@ -41,37 +41,46 @@ class Rebuild:
         self._late: dict[str, list[Register]] = {}
 
     def merge_at_start(self, member: MemberId, incarnation: int, inventory: Inventory) -> None:
-        """Before everyone is heard: keep the newest of each key, remember what is older."""
+        """Before everyone is heard: keep the newest of each key, remember what is older.
+
+        Nearly all rows are either the first that is heard of a key, or another copy of what is known. Both
+        are taken in together, and for a copy no entry is made.
+        """
         catalog = self._core.catalog
         catalog.add_member(member)
-        entries, older = catalog.entries, self._older
-        keys_here, used = catalog.keys_at[member], 0
-        holders = (member,)
-        value = Kind.VALUE
-        made = entries_of(inventory)
-        for entry in made:
-            if entry.kind is value:
-                entry.holders = holders
-            else:
-                entry.marks = holders
-        if catalog.add_fresh(member, inventory.keys, made):
-            return  # what nearly every inventory is like
-        for key, entry in zip(inventory.keys, made, strict=True):
-            known = entries.get(key)
+        found = list(map(catalog.entries.get, inventory.keys))
+        fresh = [row for row, known in enumerate(found) if known is None]
+        copies: list[Entry] = []
+        others: list[int] = []
+        if len(fresh) < len(found):
+            copies, others = compare(found, inventory)
+            first = inventory.take(fresh)
+        else:
+            first = inventory
+        made = entries_at(member, first)
+        if not catalog.add_fresh(member, first.keys, made):
+            self._merge_each(member, incarnation, first.keys, made)
+        catalog.add_copies(member, copies)
+        if others:
+            rest = inventory.take(others)
+            self._merge_each(member, incarnation, rest.keys, entries_at(member, rest))
+
+    def _merge_each(
+        self, member: MemberId, incarnation: int, keys: Sequence[str], made: Sequence[Entry]
+    ) -> None:
+        catalog, older = self._core.catalog, self._older
+        for key, entry in zip(keys, made, strict=True):
+            known = catalog.entries.get(key)
             if known is None or known.version < entry.version:
                 if known is not None:
                     self._set_aside(key, known)
                     entry.clients = united(entry.clients, known.clients)
-                entries[key] = entry
-                keys_here[key] = None
-                if entry.kind is value:
-                    used += entry.nbytes
+                catalog.put(key, entry, entry.holders, entry.marks)
             elif known.version == entry.version:
                 self._same(key, known, entry, member)
             else:
                 known.clients = united(known.clients, entry.clients)
                 older.setdefault(key, []).append(Register(member, incarnation, entry))
-        catalog.count(member, used)
 
     def finish_start(self) -> None:
         """Everyone has been heard, or is known to be lost: clear away what is older."""
@@ -98,15 +107,18 @@ class Rebuild:
         now = core.clock()
         value = Kind.VALUE
         wanted: StoreOptions | None = None
-        holders: tuple[MemberId, ...] = ()
-        usual = False
+        judged: dict[tuple[MemberId, ...], bool] = {}
         unusual = []
         for key, entry in core.catalog.entries.items():
             entry.changed_s = now
-            if entry.wanted is not wanted or entry.holders is not holders:
-                # Millions of neighbours ask for the same, and have it in the same place: judged once.
-                wanted, holders = entry.wanted, entry.holders
+            if entry.wanted is not wanted:
+                wanted, judged = entry.wanted, {}
+            holders = entry.holders
+            usual = judged.get(holders)
+            if usual is None:
+                # Millions ask for the same, and have it in the same places: judged once.
                 usual = bool(holders) and wanted.expires_s is None and core.placement.enough(wanted, holders)
+                judged[holders] = usual
             if not usual or entry.kind is not value:
                 unusual.append(key)
         for key in unusual:
@@ -217,62 +229,3 @@ class Rebuild:
 
 def _version_and_value(register: Register) -> tuple[Version, bool]:
     return register.entry.version, register.entry.kind is Kind.VALUE
-
-
-def entries_of(inventory: Inventory) -> list[Entry]:
-    """One entry for each row, without holders and marks. Neighbours were often stored together and asked
-    for the same, so they share their version and their options."""
-    kinds = [Kind(kind) for kind in range(len(Kind))]
-    wanted, options = _options_of(inventory)
-    version = Version(-1, -1)
-    entries = []
-    for epoch, sequence, kind, nbytes, which, clients in zip(
-        inventory.epochs.tolist(),
-        inventory.sequences.tolist(),
-        inventory.kinds.tolist(),
-        inventory.sizes.tolist(),
-        wanted,
-        inventory.clients(),
-        strict=True,
-    ):
-        if sequence != version[1] or epoch != version[0]:
-            version = Version(epoch, sequence)
-        entries.append(Entry(version, kinds[kind], nbytes, clients, options[which]))
-    return entries
-
-
-def _options_of(inventory: Inventory) -> tuple[list[int], list[StoreOptions]]:
-    """The distinct options of the rows, and which of them each row has."""
-    columns = np.column_stack(
-        (
-            inventory.replicas.astype(np.float64),
-            inventory.durable.astype(np.float64),
-            inventory.pinned.astype(np.float64),
-            inventory.priorities,
-            inventory.expires_s,
-        )
-    )
-    if len(columns) == 0:
-        return [], []
-    # Runs of equal rows (NaN, for no time to live, is equal to itself); alike runs share their options.
-    same = (columns[1:] == columns[:-1]) | (np.isnan(columns[1:]) & np.isnan(columns[:-1]))
-    starts = np.concatenate(([True], ~same.all(axis=1)))
-    made: dict[tuple[float | None, ...], int] = {}
-    options: list[StoreOptions] = []
-    of_runs = []
-    for replicas, durable, pinned, priority, expires_s in columns[starts].tolist():
-        row = (replicas, durable, pinned, priority, expires_s if expires_s == expires_s else None)
-        if row not in made:
-            made[row] = len(options)
-            options.append(
-                StoreOptions(
-                    replicas=int(replicas),
-                    durable=bool(durable),
-                    pinned=bool(pinned),
-                    priority=priority,
-                    expires_s=row[4],
-                )
-            )
-        of_runs.append(made[row])
-    which: list[int] = np.array(of_runs, np.int64)[np.cumsum(starts) - 1].tolist()
-    return which, options

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 
 from memories.actors.core.catalog import Catalog
-from memories.actors.core.inventory import inventory_of
-from memories.actors.core.model import Kind, RequestId, Version
-from memories.actors.core.rebuild import entries_of
+from memories.actors.core.coordinator import CoordinatorCore
+from memories.actors.core.inventory import Inventory, inventory_of
+from memories.actors.core.inventory_entries import entries_at, entries_of
+from memories.actors.core.model import Kind, MemberInfo, RequestId, Version
+from memories.actors.core.rebuild import Rebuild
 from memories.actors.core.tier import Slot
 
 
@@ -81,3 +84,84 @@ def test_fresh_keys_are_taken_in_at_once_and_known_ones_are_not() -> None:
     assert not catalog.add_fresh("other", ["twice", "twice"], entries[:2])
     assert catalog.entries == before
     assert not catalog.keys_at["other"]
+
+
+class RowByRow(Rebuild):
+    """The long way: an entry for every row, merged by itself."""
+
+    def merge_at_start(self, member: str, incarnation: int, inventory: Inventory) -> None:
+        self._core.catalog.add_member(member)
+        self._merge_each(member, incarnation, inventory.keys, entries_at(member, inventory))
+
+
+def copied_slots(slots: dict[str, Slot], draw: random.Random) -> dict[str, Slot]:
+    """What another member may have of the same keys: mostly the same, some of it older, newer, or gone."""
+    copies = {}
+    for key, slot in slots.items():
+        match draw.randrange(12):
+            case 0:
+                continue
+            case 1:
+                slot = replace(slot, version=Version(slot.version.epoch, slot.version.sequence + 1))
+            case 2:
+                slot = replace(slot, version=Version(slot.version.epoch, slot.version.sequence - 1))
+            case 3:
+                slot = replace(slot, kind=draw.choice(list(Kind)))
+            case 4:
+                slot = replace(slot, clients=((*slot.clients, RequestId("late", 5))))
+        copies[key] = slot
+    return copies
+
+
+def test_members_are_taken_in_together_as_they_would_be_row_by_row() -> None:
+    members = ("a", "b", "c", "d")
+    for seed in range(30):
+        draw = random.Random(seed)
+        everything = random_slots(60, seed)
+        reports = []
+        for _ in members:
+            some = {key: slot for key, slot in everything.items() if draw.random() < 0.7}
+            slots = copied_slots(some, draw)
+            reports.append(inventory_of(list(slots), list(slots.values())))
+        found = []
+        for kind in (Rebuild, RowByRow):
+            core = CoordinatorCore("owner", lambda: 0.0, lambda: 0.0)
+            core.membership.live = {name: MemberInfo(name, name, "warm", 1, False, 1) for name in members}
+            rebuild = kind(core)
+            for member, report in zip(members, reports, strict=True):
+                rebuild.merge_at_start(member, 1, report)
+            found.append(
+                (
+                    {
+                        key: (
+                            (e.version, e.kind, e.nbytes, e.clients, e.wanted, e.key),
+                            (sorted(e.holders), sorted(e.marks)),
+                        )
+                        for key, e in core.catalog.entries.items()
+                    },
+                    dict(core.catalog.used_bytes),
+                    {member: set(keys) for member, keys in core.catalog.keys_at.items()},
+                    {
+                        key: sorted((r.member, r.entry.version, r.entry.kind) for r in registers)
+                        for key, registers in rebuild._older.items()
+                    },
+                )
+            )
+        assert found[0] == found[1]
+
+
+def test_copies_share_the_name_the_size_and_the_places() -> None:
+    """Ten million keys have to fit: what their copies have in common is kept once."""
+    core = CoordinatorCore("owner", lambda: 0.0, lambda: 0.0)
+    slots = {
+        f"key {number}": Slot(Version(1, 1), Kind.VALUE, 1_000, (("c", 1),), 7, 2, False, False, 0.0, None)
+        for number in range(10)
+    }
+    for member in ("a", "b"):
+        names = ["".join(key) for key in slots]
+        core.rebuild.merge_at_start(member, 1, inventory_of(names, list(slots.values())))
+    entries = list(core.catalog.entries.values())
+    assert len({id(entry.holders) for entry in entries}) == 1
+    assert len({id(entry.nbytes) for entry in entries}) == 1
+    for known, first, second in zip(entries, *core.catalog.keys_at.values(), strict=True):
+        assert known.key is first is second
