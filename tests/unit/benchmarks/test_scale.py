@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.bars import Report
-from benchmarks.scale import Cluster, Found, draw, measure, tell
+from benchmarks.scale import Found, curves_of, measure, tell
+from benchmarks.scale_cluster import Cluster
 from memories.actors.core import events as ev
 
 
@@ -39,10 +40,20 @@ def test_members_that_are_lost_answer_nothing() -> None:
 
 
 def test_what_was_found_is_told_and_drawn() -> None:
-    one = Found(1000, 10, 500.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 0.2, 2)
+    one = Found(1000, 10, 500.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 0.2)
     report = Report("scale")
     tell(report, one)
-    draw(report, [one], [one])
+    curves = curves_of([one], [one])
     assert any("memory a key" in bar.name and bar.measured == 500 for bar in report.bars)
-    assert any("computed" in bar.name and bar.measured == 4.5 for bar in report.bars)
-    assert len(report.curves) == 4
+    assert any("planned again" in bar.name and bar.measured == 0.9 for bar in report.bars)
+    assert all(bar.met is None for bar in report.bars)
+    assert curves["memory"].lines == {"resident": [(1000, 0.0005)]}
+    assert curves["times-by-nodes"].lines["the slowest single event of that"] == [(10, 0.2)]
+
+
+def test_what_is_asked_is_asked_of_the_sizes_that_it_is_about() -> None:
+    report = Report("scale")
+    tell(report, Found(1_000_000, 1000, 500.0, 13.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 2.0))
+    tell(report, Found(10_000_000, 1000, 500.0, 130.0, 2.0, 3.0, 4.0, 5.0, 6.0, 0.1, 0.5, 0.9, 100, 10, 0.9))
+    judged = {bar.name.split(",")[0]: bar.met for bar in report.bars if bar.bar}
+    assert judged == {"rebuild from inventories": False, "loss of 10 nodes": True}
