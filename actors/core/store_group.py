@@ -154,7 +154,8 @@ class StoreGroup:
                 self.request.version,
                 self.keys,
                 clients_of_all(self.core, self.request.event.request, self.keys),
-                withdrawn=True,  # it may have taken some keys before it was passed over
+                # It took some of the keys. (What a life before this one took is in its inventory.)
+                withdrawn=member in self.bad,
             )
         )
 
