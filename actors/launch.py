@@ -112,6 +112,7 @@ def start_replay_shard(
         (cluster, namespace, actor, shard, node_id, spec, log_settings),
         namespace=namespace,
         max_concurrency=MEMBER_CALLS,
+        enable_task_events=False,  # thousands of calls a second: Ray would record each
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
     )
 

@@ -16,6 +16,7 @@ from .buffer_core import INTEGERS, NO_PRIORITIES, BufferCore
 from .checkpoint import BufferState
 from .columns import ColumnStore
 from .handles import Handles, as_handles
+from .packed_batch import PackedBatch
 from .priorities import Priorities, check_priorities
 from .samplers import PrioritizedSampler
 from .schedules import Schedule, value_at
@@ -109,20 +110,29 @@ class ReplayBuffer(BufferCore):
                 self._wake()
             return table.handles.item(slot)
 
-    def add_batch(self, batch: Mapping[str, Any], priorities: Any | None = None) -> Handles:
+    def add_batch(self, batch: Mapping[str, Any] | PackedBatch, priorities: Any | None = None) -> Handles:
         """Insert rows, given as columns whose first axis is the row; returns their handles.
 
-        The rows enter in order. More rows than the capacity are accepted, as if one came after the
-        other: the handles of those that were overwritten at once are stale from the start.
+        A `PackedBatch` of the same schema is stored with one copy. The rows enter in order. More rows than
+        the capacity are accepted, as if one came after the other: the handles of those that were
+        overwritten at once are stale from the start.
         """
         with self._lock:
             if not self._built:
+                if isinstance(batch, PackedBatch):
+                    raise InvalidValue(
+                        "A packed batch has no column names: give the buffer its schema first."
+                    )
                 schema = Schema.from_batch(batch)
                 _, count = ColumnStore(schema, 1).check_batch(batch)  # a bad batch must not fix the schema
                 if priorities is not None:
                     self._check_given(priorities, count)
                 self._build(schema)
-            columns, count = self._columns.check_batch(batch)
+            columns: list[NDArray[Any]] | PackedBatch
+            if isinstance(batch, PackedBatch):
+                columns, count = self._columns.check_packed(batch)
+            else:
+                columns, count = self._columns.check_batch(batch)
             given = None if priorities is None else self._check_given(priorities, count)
             if count == 0:
                 return np.empty(0, dtype=np.int64)
@@ -133,14 +143,14 @@ class ReplayBuffer(BufferCore):
                 return self._insert(columns, given, count)
             parts = []
             for start in range(0, count, capacity):
-                part = slice(start, min(start + capacity, count))
-                parts.append(
-                    self._insert(
-                        [column[part] for column in columns],
-                        None if given is None else given[part],
-                        part.stop - part.start,
-                    )
+                stop = min(start + capacity, count)
+                some = (
+                    columns.part(start, stop)
+                    if isinstance(columns, PackedBatch)
+                    else [column[start:stop] for column in columns]
                 )
+                mine = None if given is None else given[start:stop]
+                parts.append(self._insert(some, mine, stop - start))
             return np.concatenate(parts)
 
     # -- sampling ----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots
 from .living import note_buffer
+from .packed_batch import PackedBatch
 from .priorities import Priorities, check_priorities
 from .rate_limiters import Counters, MinSize, RateLimiter
 from .removers import OldestRemover
@@ -170,7 +171,9 @@ class BufferCore:
     def __len__(self) -> int:
         return self._slots.count if self._built else 0
 
-    def _insert(self, columns: list[NDArray[Any]], priorities: Priorities | None, count: int) -> Handles:
+    def _insert(
+        self, columns: list[NDArray[Any]] | PackedBatch, priorities: Priorities | None, count: int
+    ) -> Handles:
         table = self._slots
         excess = table.count + count - table.capacity
         if excess > 0 and not (self._overwrites_in_place and table.is_ring):

@@ -16,6 +16,7 @@ from .frames import ImageStorage
 from .handles import Slots
 from .pace import Pace
 from .packed import PACKED_COLUMN_BYTES, PackedRows, allocate
+from .packed_batch import PackedBatch
 from .schema import Schema
 from .wide import gather_wide
 
@@ -100,6 +101,27 @@ class ColumnStore:
         for target, value in zip(self._targets, values, strict=True):
             target[slot] = value
 
+    def pack(self, start: int, stop: int) -> PackedBatch:
+        """The rows in these slots as they lie here: views, for a store of the same schema."""
+        if self._images is not None:
+            raise InvalidValue("Frames that are kept once cannot be handed on as they lie: read the rows.")
+        packed = None if self.packed is None else self.packed.bytes[start:stop]
+        return PackedBatch(stop - start, packed, tuple(column[start:stop] for column in self.wide.values()))
+
+    def check_packed(self, batch: PackedBatch) -> tuple[PackedBatch, int]:
+        """The batch, ready for `write`, and how many rows; raises unless a store like this one packed it."""
+        ours, theirs = self.pack(0, 0), batch.part(0, 0)
+        same_packed = (
+            ours.packed is theirs.packed
+            if ours.packed is None or theirs.packed is None
+            else ours.packed.shape == theirs.packed.shape and theirs.packed.dtype == np.uint8
+        )
+        same_wide = [(c.shape, c.dtype) for c in ours.wide] == [(c.shape, c.dtype) for c in theirs.wide]
+        columns = batch.wide if batch.packed is None else (batch.packed, *batch.wide)
+        if not (same_packed and same_wide and all(len(column) == batch.rows for column in columns)):
+            raise InvalidValue(f"A packed batch of another schema than {self.schema} cannot be stored.")
+        return batch, batch.rows
+
     def check_batch(self, batch: Mapping[str, Any]) -> tuple[list[NDArray[Any]], int]:
         """A batch's columns in schema order, ready for `write`, and how many rows; or raises."""
         values = self._in_order(batch)
@@ -124,8 +146,14 @@ class ColumnStore:
                 pass  # nested, or wrong names
         return list(self._pick(self.schema.flatten(values)))
 
-    def write(self, where: slice | Slots, columns: Sequence[NDArray[Any]]) -> None:
+    def write(self, where: slice | Slots, columns: Sequence[NDArray[Any]] | PackedBatch) -> None:
         """Write checked columns to the slots ``where``, in order."""
+        if isinstance(columns, PackedBatch):
+            if self.packed is not None and columns.packed is not None:
+                self.packed.bytes[where] = columns.packed
+            for target, values in zip(self.wide.values(), columns.wide, strict=True):
+                target[where] = values
+            return
         for target, values in zip(self._targets, columns, strict=True):
             target[where] = values
 

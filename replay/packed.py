@@ -43,6 +43,7 @@ class PackedRows:
         self.stride = dtype.itemsize
         self.records = allocate((capacity,), dtype, path)
         self.views = {spec.name: self.records[spec.name] for spec in specs}
+        self.bytes = self.records.view(np.uint8).reshape(capacity, self.stride)
 
     def gather(self, slots: Slots) -> dict[str, NDArray[Any]]:
         """The rows in ``slots`` as fresh contiguous columns."""

@@ -36,7 +36,10 @@ class ColumnSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        object.__setattr__(self, "dtype", np.dtype(self.dtype).newbyteorder("="))
+        dtype = np.dtype(self.dtype).newbyteorder("=")
+        if dtype.kind in _STORABLE_KINDS:  # NumPy's own object, not a copy: batches are checked by identity
+            dtype = np.dtype(dtype.str)
+        object.__setattr__(self, "dtype", dtype)
         if not isinstance(self.name, str) or not self.name:
             raise InvalidType(f"A column name must be a non-empty string, got {self.name!r}.")
         if self.name in RESERVED_NAMES:
@@ -53,6 +56,10 @@ class ColumnSpec:
             )
         if any(n < 0 for n in self.shape):
             raise InvalidValue(f"Column {self.name!r} has a negative dimension: {self.shape}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Through `__post_init__`: an unpickled dtype is a copy.
+        return ColumnSpec, (self.name, self.shape, self.dtype.str)
 
     @property
     def nbytes(self) -> int:

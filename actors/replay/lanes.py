@@ -14,6 +14,7 @@ import ray
 from numpy.typing import NDArray
 
 from ...errors import DeadlineExceeded
+from ...replay.packed_batch import PackedBatch
 from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, MAX_BACKOFF_S
 from .core import events as ev
 from .routing import Router, result_of
@@ -26,10 +27,10 @@ class Sent:
     """One numbered batch without an answer so far."""
 
     number: int
-    columns: Mapping[str, NDArray[Any]]
+    columns: Mapping[str, NDArray[Any]] | PackedBatch
     priorities: NDArray[np.float64] | None
     rows: int
-    lease: int | None = None
+    acknowledged: Callable[[], None] | None = None
     ref: ray.ObjectRef[Any] | None = None
     sent_s: float = 0.0
     due_s: float = 0.0
@@ -62,22 +63,25 @@ class Lanes:
         self.repeated = 0
         self._polled_s = float("-inf")
         self.error: Exception | None = None
-        self.done: Callable[[int], None] | None = None  # is told the leases of what was acknowledged
 
     def send(
         self,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, NDArray[Any]] | PackedBatch,
         priorities: NDArray[np.float64] | None,
         rows: int,
-        lease: int | None = None,
+        *,
         shard: int | None = None,
+        acknowledged: Callable[[], None] | None = None,
     ) -> None:
-        """Number a batch for this shard (default: the one whose turn it is), and send it."""
+        """Number a batch for this shard (default: the one whose turn it is), and send it.
+
+        Its arrays must stay as they are until `acknowledged` is called.
+        """
         shards = self._router.layout().open_shards
         self._turn += 1
         logical = self._next_shard(shards) if shard is None else shard
         lane = self._lanes.setdefault(logical, Lane(logical))
-        sent = Sent(lane.next_number, columns, priorities, rows, lease)
+        sent = Sent(lane.next_number, columns, priorities, rows, acknowledged)
         lane.sent[sent.number] = sent
         lane.next_number += 1
         self.in_flight += 1
@@ -130,8 +134,8 @@ class Lanes:
             self.in_flight -= 1
             self.rows_in_flight -= sent.rows
             self.error = self.error or answer.error
-            if sent.lease is not None and self.done is not None:
-                self.done(sent.lease)
+            if sent.acknowledged is not None:
+                sent.acknowledged()
             return
         if isinstance(answer, ev.NotPrimary):
             self._router.learn_view(answer)

@@ -1,44 +1,72 @@
-"""`RowBlock`: single rows in, batches out, for a schema that is known."""
+"""`RowBlock`: the rows of one call to a shard, as they are collected, in the layout of the shard's memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ...errors import InvalidValue
 from ...replay.columns import ColumnStore
+from ...replay.packed_batch import PackedBatch
 from ...replay.schema import Schema
 
 
 class RowBlock:
-    """Collects rows in memory of the schema's own layout and hands them on, `batch_size` at a time.
+    """Memory for `capacity` rows, touched only as it is filled, and used again after `clear`.
 
-    A row that `add` refuses was not taken. Not thread-safe.
+    Rows are copied once, on their way in. Not thread-safe.
     """
 
-    def __init__(self, schema: Schema, batch_size: int, hand_on: Callable[[dict[str, Any]], Any]) -> None:
-        if batch_size < 1:
-            raise InvalidValue(f"batch_size begins at 1; got {batch_size}.")
-        self._rows = ColumnStore(schema, batch_size)
-        self._hand_on = hand_on
-        self._batch_size = batch_size
-        self._used = 0
+    def __init__(self, schema: Schema, capacity: int) -> None:
+        if capacity < 1:
+            raise InvalidValue(f"a block has room for 1 row at least; got {capacity}.")
+        self._rows = ColumnStore(schema, capacity)
+        self._priorities: NDArray[np.float64] | None = None
+        self.capacity = capacity
+        self.used = 0
+        self.prioritized = False
+        """Whether the rows came with priorities: all of a block do, or none."""
 
-    def __len__(self) -> int:
-        """Rows that were not handed on yet."""
-        return self._used
+    @property
+    def room(self) -> int:
+        """Rows that still fit."""
+        return self.capacity - self.used
 
     def add(self, row: Mapping[str, Any]) -> None:
-        """Take one row."""
-        values = self._rows.check_row(row)
-        self._rows.write_row(self._used, values)
-        self._used += 1
-        if self._used == self._batch_size:
-            self.flush()
+        """Take one row; one that is refused was not taken."""
+        self._rows.write_row(self.used, self._rows.check_row(row))
+        self.used += 1
 
-    def flush(self) -> None:
-        """Hand on what there is."""
-        if self._used:
-            columns = {name: view[: self._used].copy() for name, view in self._rows.views.items()}
-            self._used = 0
-            self._hand_on(columns)
+    def write(
+        self, columns: Sequence[NDArray[Any]], priorities: NDArray[np.float64] | None, start: int, stop: int
+    ) -> None:
+        """Take rows ``start`` to ``stop`` of checked columns; they must fit, and be of one kind."""
+        until = self.used + stop - start
+        whole = start == 0 and stop == len(columns[0])
+        self._rows.write(
+            slice(self.used, until), columns if whole else [column[start:stop] for column in columns]
+        )
+        if priorities is not None:
+            if self._priorities is None:
+                self._priorities = np.empty(self.capacity)
+            self._priorities[self.used : until] = priorities[start:stop]
+            self.prioritized = True
+        self.used = until
+
+    def columns(self) -> PackedBatch:
+        """The rows as they lie here: views, which stand until `clear`."""
+        return self._rows.pack(0, self.used)
+
+    def priorities(self) -> NDArray[np.float64] | None:
+        """Those of the rows, if they came with them: a view."""
+        if not self.prioritized or self._priorities is None:
+            return None
+        return self._priorities[: self.used]
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self.used = 0
+        self.prioritized = False

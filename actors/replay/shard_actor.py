@@ -22,6 +22,7 @@ import ray
 from numpy.typing import NDArray
 
 from ...errors import NothingToSample
+from ...replay.packed_batch import PackedBatch
 from ...replay.rate_limiters import Counters
 from .. import logs
 from ..heartbeat import Heartbeat
@@ -115,7 +116,7 @@ class ReplayShard:
         logical: int,
         number: int,
         floor: int,
-        columns: Mapping[str, NDArray[Any]],
+        columns: Mapping[str, NDArray[Any]] | PackedBatch,
         priorities: NDArray[np.float64] | None = None,
     ) -> ev.Done | ev.NotPrimary:
         """Take a numbered batch; answers when it is where `ack` wants it."""

@@ -6,12 +6,9 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
 from ...errors import Closed, InvalidValue
 from ...replay.writers import NStepWriter
 from .routing import Router
-from .row_block import RowBlock
 from .sink import ShardSink
 from .spec import ReplaySpec
 
@@ -41,8 +38,11 @@ class ReplayWriter:
     ) -> None:
         if (n_step is None) != (gamma is None):
             raise InvalidValue("n_step and gamma go together: writer(n_step=3, gamma=0.99).")
+        if batch_size < 1:
+            raise InvalidValue(f"batch_size begins at 1; got {batch_size}.")
         self._sink = ShardSink(router, spec)
-        self._block = RowBlock(spec.schema, batch_size, self._sink.add_batch)
+        self._batch_size = batch_size
+        self._single_rows = 0  # since rows went out
         self._steps = (
             None
             if n_step is None or gamma is None
@@ -58,16 +58,19 @@ class ReplayWriter:
     @property
     def waiting_rows(self) -> int:
         """Finished rows that were given to the writer and are not acknowledged so far."""
-        return len(self._block) + self._sink.waiting_rows
+        return self._sink.waiting_rows
 
     def add(self, **row: Any) -> None:
         """Take one row; with ``n_step`` one step of an environment (``env_id=`` says which)."""
         self._check_open()
         if self._steps is not None:
             self._steps.add(**row)
-        else:
-            self._sink.raise_error()
-            self._block.add(row)
+            return
+        self._sink.add(row)
+        self._single_rows += 1
+        if self._single_rows >= self._batch_size:
+            self._single_rows = 0
+            self._sink.make_way()
 
     def add_vector(self, **steps: Any) -> None:
         """With ``n_step``: one step of every environment, columns with one row each."""
@@ -79,14 +82,13 @@ class ReplayWriter:
     def add_batch(self, columns: Mapping[str, Any], priorities: Any = None) -> None:
         """Take finished rows, as columns whose first axis is the row. They are copied."""
         self._check_open()
-        if len(self._block):
-            self._block.flush()
-        self._sink.add_batch(_copied(columns), priorities)
+        self._single_rows = 0
+        self._sink.add_batch(columns, priorities)
 
     def flush(self, timeout_s: float = FLUSH_TIMEOUT_S) -> None:
         """Send everything and wait until it is acknowledged. Steps of windows that still run stay."""
         self._check_open()
-        self._block.flush()
+        self._single_rows = 0
         if self._steps is not None:
             self._steps.flush()
         self._sink.flush(timeout_s)
@@ -111,16 +113,3 @@ class ReplayWriter:
     def _check_open(self) -> None:
         if self._closed:
             raise Closed("this writer is closed; make another one")
-
-
-def _copied(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The batch with arrays of its own: the caller may write to its arrays again at once."""
-    copied: dict[str, Any] = {}
-    for name, value in columns.items():
-        if isinstance(value, Mapping):
-            copied[name] = _copied(value)
-        elif isinstance(value, np.ndarray):
-            copied[name] = value.copy()
-        else:
-            copied[name] = value
-    return copied

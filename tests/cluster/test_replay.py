@@ -107,6 +107,26 @@ def test_bad_rows_are_refused_before_they_are_numbered(replay: Replay) -> None:
     assert len(replay) == 3
 
 
+def test_one_batch_as_large_as_the_buffer_is_spread_over_the_shards(replay: Replay) -> None:
+    columns = rows_from(0, 10_000)
+    with replay.writer() as writer:
+        writer.add_batch(columns, np.arange(10_000) + 1.0)
+        columns["row"][:] = -1  # the writer has its own copy
+    assert contents_of(replay) == {(row, row + 1.0) for row in range(10_000)}
+
+
+def test_single_rows_and_batches_of_one_writer_keep_their_order(cluster: Cluster) -> None:
+    replay = cluster.replay("order", schema=SCHEMA, kind="prioritized", capacity=1_000, shards=1)
+    with replay.writer(batch_size=10) as writer:
+        for start in range(0, 90, 30):
+            for row in range(start, start + 25):
+                writer.add(obs=np.full(4, row, "f4"), row=row, reward=np.float32(row))
+            writer.add_batch(rows_from(start + 25, 5))
+    ((rows, _),) = contents(replay, NAMESPACE)
+    assert rows.tolist() == list(range(90))
+    replay.delete()
+
+
 def test_an_empty_buffer_says_so_when_the_time_is_up(replay: Replay) -> None:
     with pytest.raises(DeadlineExceeded, match="empty"):
         replay.sample(8, timeout_s=0.5)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ....replay.packed_batch import PackedBatch
 from .model import Replica, ShardView
 
 CallId = int
@@ -22,8 +23,15 @@ class InsertRows:
     logical: int
     number: int
     floor: int
-    columns: Mapping[str, Any]
+    columns: Mapping[str, Any] | PackedBatch
     priorities: Any = None
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the rows."""
+        if isinstance(self.columns, PackedBatch):
+            return self.columns.nbytes
+        return sum(column.nbytes for column in self.columns.values())
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ RESEND_S = 0.3
 STATE_RESEND_S = 10.0
 MAX_SENDS = 4
 MAX_OPERATIONS_A_SEND = 64
+MAX_BYTES_A_SEND = 8 << 20
 
 
 class Role(Enum):
@@ -186,11 +187,22 @@ class ShardCore:
     def _send_operations(self, peer: Peer) -> None:
         while peer.sent < self._last and peer.sends < MAX_SENDS:
             first = peer.sent + 1
-            until = min(self._last, peer.sent + MAX_OPERATIONS_A_SEND)
-            operations = tuple(self._operation(n) for n in range(first, until + 1))
-            peer.sent, peer.sent_s = until, self._clock()
+            operations = self._operations_from(first)
+            peer.sent, peer.sent_s = first + len(operations) - 1, self._clock()
             peer.sends += 1
             self._out.append(ev.SendOperations(peer.replica, self.view, first, operations, self.rows.sampled))
+
+    def _operations_from(self, first: int) -> tuple[ev.Operation, ...]:
+        """One message's worth of the log: bounded in number, and in bytes from the second one on."""
+        found: list[ev.Operation] = []
+        nbytes = 0
+        for number in range(first, min(self._last, first + MAX_OPERATIONS_A_SEND - 1) + 1):
+            operation = self._operation(number)
+            nbytes += operation.nbytes if isinstance(operation, ev.InsertRows) else 0
+            if found and nbytes > MAX_BYTES_A_SEND:
+                break
+            found.append(operation)
+        return tuple(found)
 
     def _hear_peer(self, event: ev.PeerAnswer) -> None:
         if event.newer is not None and event.newer.number > self.view.number:

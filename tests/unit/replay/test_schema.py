@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from itertools import pairwise
 from typing import Any
 
@@ -227,3 +228,12 @@ def test_a_bad_first_batch_does_not_fix_the_schema() -> None:
         assert buffer.schema is None
     buffer.add(c=1.0)
     assert buffer.schema == Schema({"c": "f8"})
+
+
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "float16", "float32", ">f8", "complex64"])
+def test_columns_have_numpys_own_dtype_also_after_travelling(dtype: str) -> None:
+    """Checking a batch compares dtypes by identity; a copy would send every batch through conversion."""
+    schema = Schema({"x": dtype})
+    own = np.dtype(dtype).newbyteorder("=").type
+    assert schema["x"].dtype is np.dtype(own)
+    assert pickle.loads(pickle.dumps(schema))["x"].dtype is np.dtype(own)
