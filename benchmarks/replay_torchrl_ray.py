@@ -33,15 +33,19 @@ def make_rows(count: int) -> TensorDict:
     )
 
 
-def main() -> None:
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
-    buffer: Any = TensorDictReplayBuffer(
+def make_buffer() -> Any:
+    return TensorDictReplayBuffer(
         storage=partial(LazyTensorStorage, ROWS),
         batch_size=BATCH,
         service_backend="ray",
         service_backend_options={"remote_config": {"num_cpus": 0}},
         transport="auto",
     )
+
+
+def main() -> None:
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    buffer = make_buffer()
     for _ in range(10):
         buffer.extend(make_rows(ROWS // 10))
     assert len(buffer) == ROWS
@@ -54,14 +58,26 @@ def main() -> None:
         assert len(batch) == BATCH
         return took_s
 
-    def insert(size: int, rows: int) -> float:
+    def insert(size: int, rows: int, target: Any = buffer) -> float:
         blocks = [make_rows(size) for _ in range(rows // size)]
         started_s = time.perf_counter()
         for block in blocks:
-            buffer.extend(block)
+            target.extend(block)
         return time.perf_counter() - started_s
 
-    serve({"sample": sample, "insert64": partial(insert, 64), "insert2048": partial(insert, 2048)})
+    def insert_cold(size: int, rows: int) -> float:
+        """The first batches of a new actor."""
+        fresh = make_buffer()
+        len(fresh)  # the actor runs
+        took_s = insert(size, rows, fresh)
+        fresh.shutdown()
+        return took_s
+
+    serve(
+        {"sample": sample}
+        | {f"insert{size}": partial(insert, size) for size in (64, 2048)}
+        | {f"cold{size}": partial(insert_cold, size) for size in (64, 2048)}
+    )
     buffer.shutdown()
     ray.shutdown()
 
