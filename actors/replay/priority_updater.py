@@ -24,6 +24,10 @@ MAX_IN_FLIGHT = 2
 """Calls to one shard in the air; what comes meanwhile is joined into the next."""
 POLL_PAUSE_S = 0.001
 """Asking Ray for answers takes longer than taking an update: not at every call."""
+FRESH_ROWS = 4096
+"""Handles that are collected before they are looked at: one look for many updates."""
+MAX_CALL_ROWS = 6_000
+"""Handles, and priorities, of one call: below the size at which Ray sends them through the object store."""
 MAX_WAITING = 1 << 16
 """Handles that wait for one shard; beyond them `update` waits for an acknowledgement."""
 
@@ -64,6 +68,9 @@ class PriorityUpdater:
     def __init__(self, router: Router) -> None:
         self._router = router
         self._queues: dict[int, ShardQueue] = {}
+        self._fresh_handles = np.empty(FRESH_ROWS, np.int64)
+        self._fresh_priorities = np.empty(FRESH_ROWS)
+        self._fresh = 0
         self._applied = self._given = 0
         self._error: Exception | None = None
         self._polled_s = float("-inf")
@@ -77,16 +84,16 @@ class PriorityUpdater:
         named = as_handles(handles)
         given = check_priorities(priorities, named.size)
         self._given += named.size
-        shards = shard_of(named)
-        first = int(shards[0]) if shards.size else 0
-        if (shards == first).all():
-            parts = [(first, named, given)] if shards.size else []
+        until = self._fresh + named.size
+        if until > FRESH_ROWS:
+            self._sort()
+            until = named.size
+        if until > FRESH_ROWS:
+            self._queue(named.copy(), given.copy())
         else:
-            parts = [(int(s), named[shards == s], given[shards == s]) for s in np.unique(shards)]
-        for shard, mine, values in parts:
-            queue = self._queues.setdefault(shard, ShardQueue())
-            queue.waiting.append((mine, values))
-            queue.rows_waiting += mine.size
+            self._fresh_handles[self._fresh : until] = named
+            self._fresh_priorities[self._fresh : until] = given
+            self._fresh = until
         now_s = time.monotonic()
         if now_s - self._polled_s >= POLL_PAUSE_S:
             self._poll(0)
@@ -101,6 +108,7 @@ class PriorityUpdater:
         called again.
         """
         ends_s = time.monotonic() + timeout_s
+        self._sort()
         while any(queue.waiting or queue.sent for queue in self._queues.values()):
             self._wait(ends_s, timeout_s)
             self._raise_error()
@@ -125,6 +133,21 @@ class PriorityUpdater:
 
     # -- parts ----------------------------------------------------------------------------------------
 
+    def _sort(self) -> None:
+        """Give what was collected to the queues of its shards."""
+        if self._fresh:
+            handles, priorities = self._fresh_handles[: self._fresh], self._fresh_priorities[: self._fresh]
+            self._fresh = 0
+            self._queue(handles.copy(), priorities.copy())
+
+    def _queue(self, handles: NDArray[np.int64], priorities: NDArray[np.float64]) -> None:
+        shards = shard_of(handles)
+        for shard in np.unique(shards).tolist():
+            mine = shards == shard
+            queue = self._queues.setdefault(shard, ShardQueue())
+            queue.waiting.append((handles[mine], priorities[mine]))
+            queue.rows_waiting += len(queue.waiting[-1][0])
+
     def _wait(self, ends_s: float, timeout_s: float) -> None:
         left_s = ends_s - time.monotonic()
         if left_s <= 0:
@@ -137,6 +160,7 @@ class PriorityUpdater:
     def _poll(self, timeout_s: float) -> None:
         """Take in answers, for which it waits up to `timeout_s`, and send what may go out."""
         self._polled_s = time.monotonic()
+        self._sort()
         self._send()
         refs = {update.ref: queue for queue in self._queues.values() for update in queue.sent}
         if refs:
@@ -184,19 +208,28 @@ class PriorityUpdater:
 
     def _send(self) -> None:
         for shard, queue in self._queues.items():
-            if not queue.waiting or len(queue.sent) >= MAX_IN_FLIGHT:
-                continue
-            if queue.due_s and time.monotonic() < queue.due_s:
-                continue
-            actor = self._router.primary(shard)
-            if actor is None:
-                self._look_again(shard, queue)
-                continue
-            handles = np.concatenate([handles for handles, _ in queue.waiting])
-            priorities = np.concatenate([priorities for _, priorities in queue.waiting])
-            queue.waiting, queue.rows_waiting, queue.due_s = [], 0, 0.0
-            ref = actor.update.remote(handles, priorities)
-            queue.sent.append(Update(handles, priorities, ref, time.monotonic()))
+            while queue.waiting and len(queue.sent) < MAX_IN_FLIGHT:
+                if not self._send_one(shard, queue):
+                    break
+
+    def _send_one(self, shard: int, queue: ShardQueue) -> bool:
+        """One call with what waits for the shard, if it may go out now."""
+        if queue.due_s and time.monotonic() < queue.due_s:
+            return False
+        actor = self._router.primary(shard)
+        if actor is None:
+            self._look_again(shard, queue)
+            return False
+        handles = np.concatenate([handles for handles, _ in queue.waiting])
+        priorities = np.concatenate([priorities for _, priorities in queue.waiting])
+        left = handles[MAX_CALL_ROWS:], priorities[MAX_CALL_ROWS:]
+        queue.waiting, queue.rows_waiting, queue.due_s = [], 0, 0.0
+        if left[0].size:
+            queue.waiting, queue.rows_waiting = [left], left[0].size
+        handles, priorities = handles[:MAX_CALL_ROWS], priorities[:MAX_CALL_ROWS]
+        ref = actor.update.remote(handles, priorities)
+        queue.sent.append(Update(handles, priorities, ref, time.monotonic()))
+        return True
 
     def _look_again(self, shard: int, queue: ShardQueue) -> None:
         """Nobody serves the shard, as far as this process knows."""
