@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from . import checkpoint
 from .core import events as ev
 from .core.model import Layout
 from .priority_updater import PriorityUpdater
+from .queue_reader import QueueReader
 from .routing import Router, result_of
 from .sampler import PREFETCH_BYTES, ReplaySampler
 from .shard_actor import ShardStats
@@ -71,6 +73,8 @@ class Replay:
         self._cluster, self._namespace = cluster, namespace
         self.spec = spec
         self._router = Router(cluster, namespace, spec.name)
+        self._taking = threading.Lock()
+        self._reader: QueueReader | None = None  # keeps what came of a `sample` whose time was up
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Replay, (self._cluster, self._namespace, self.spec)
@@ -110,8 +114,18 @@ class Replay:
         seed: int | None = None,
         prefetch_bytes: int = PREFETCH_BYTES,
         **options: Any,
-    ) -> ReplaySampler:
-        """An endless iterator of batches for this process (see `ReplaySampler`)."""
+    ) -> ReplaySampler | QueueReader:
+        """An endless iterator of batches for this process (see `ReplaySampler`).
+
+        Of a queue or a stack a `QueueReader`, which takes the rows that it gives; it draws nothing, so
+        `beta` and `seed` are not for it, and it fetches one batch fewer ahead than `prefetch`.
+        """
+        if self.spec.ordered:
+            if beta is not None or seed is not None:
+                raise InvalidValue(f"A {self.spec.kind} draws nothing at random: leave out beta and seed.")
+            return QueueReader(
+                self._router, self.spec, batch_size, prefetch=prefetch, device=device, **options
+            )
         return ReplaySampler(
             self._router,
             self.spec,
@@ -125,7 +139,12 @@ class Replay:
         )
 
     def sample(self, batch_size: int, *, beta: float | None = None, timeout_s: float = TIMEOUT_S) -> Batch:
-        """One batch, drawn now. A sampler is many times faster for more than a few."""
+        """One batch, drawn now (of a queue or a stack: taken). A sampler is many times faster for many."""
+        if self.spec.ordered:
+            with self._taking:
+                if self._reader is None:
+                    self._reader = QueueReader(self._router, self.spec, 1)
+                return self._reader.take(batch_size, timeout_s)
         sampler = self.sampler(batch_size, beta=beta, prefetch=1, batches_a_call=1, timeout_s=timeout_s)
         with sampler:
             return next(sampler)
@@ -211,6 +230,11 @@ class Replay:
         Moved rows get new handles: priorities for the old ones count as stale. Where the other shards have
         no room their oldest rows leave.
         """
+        if (self.spec.max_times_sampled or 1) > 1:
+            raise InvalidValue(
+                f"replay buffer {self.name!r} gives each row {self.spec.max_times_sampled} times, and how "
+                "often it was given does not move with it: let readers empty the buffer, and make it anew."
+            )
         deadline = Deadline.after(timeout_s, f"draining shard {shard} of replay buffer {self.name!r}")
         self._router.ask_directory(deadline, "drain_shard", self.name, shard)
         while self._router.refresh(deadline.remaining_s()).view(shard) is not None:

@@ -35,6 +35,7 @@ class Sent:
     sent_s: float = 0.0
     due_s: float = 0.0
     backoff_s: float = FIRST_BACKOFF_S
+    held_back: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +98,11 @@ class Lanes:
                 return shard
         return shards[self._turn % len(shards)]
 
+    @property
+    def held_back(self) -> bool:
+        """Whether a batch waits for room in its shard."""
+        return any(sent.held_back for _, sent in self._all())
+
     def glance(self) -> None:
         """`poll` without waiting, but not at every call: asking Ray takes longer than taking a batch."""
         if time.monotonic() - self._polled_s >= GLANCE_PAUSE_S:
@@ -137,6 +143,7 @@ class Lanes:
             if sent.acknowledged is not None:
                 sent.acknowledged()
             return
+        sent.held_back = isinstance(answer, ev.Full)
         if isinstance(answer, ev.NotPrimary):
             self._router.learn_view(answer)
         sent.ref = None
@@ -152,12 +159,13 @@ class Lanes:
         ]
         if not due:
             return
-        layout = self._router.request_layout(suspicious=True)
-        found = result_of(layout, ATTEMPT_S)
-        if found is not None:
-            self._router.learn(found)
+        if not all(sent.held_back and sent.ref is None for _, sent in due):
+            layout = self._router.request_layout(suspicious=True)
+            found = result_of(layout, ATTEMPT_S)
+            if found is not None:
+                self._router.learn(found)
         for lane, sent in due:
-            self.repeated += 1
+            self.repeated += not sent.held_back
             self._dispatch(lane, sent)
 
     def _dispatch(self, lane: Lane, sent: Sent) -> None:

@@ -60,7 +60,8 @@ class Mover:
             if not await self._done(ev.FinishMove(plan.number)):
                 return
         heir = (await self._layout()).open_shards[0]
-        await self._ask_shard(heir, "take_marks", self._rows.marks.export())
+        taken = tuple(self._rows.taken.values())
+        await self._ask_shard(heir, "take_marks", self._rows.marks.export(), taken)
         await self._ask_directory("drained", self._spec.name, self._shard, heir)
 
     async def _send(self, plan: ev.PlanMove) -> None:

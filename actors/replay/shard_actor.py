@@ -96,6 +96,7 @@ class ReplayShard:
             lambda: self._spec.make_buffer(shard),
             time.monotonic,
             ack_early=self._spec.ack == "primary",
+            keeps_all=self._spec.ordered,
         )
         self._figures = ShardFigures(self._core, self._spec)
         self._calls = itertools.count(1)
@@ -118,10 +119,10 @@ class ReplayShard:
         floor: int,
         columns: Mapping[str, NDArray[Any]] | PackedBatch,
         priorities: NDArray[np.float64] | None = None,
-    ) -> ev.Done | ev.NotPrimary:
+    ) -> ev.Done | ev.NotPrimary | ev.Full:
         """Take a numbered batch; answers when it is where `ack` wants it."""
         operation = ev.InsertRows(writer, logical, number, floor, columns, priorities)
-        answer = await self._propose(operation)
+        answer: ev.Done | ev.NotPrimary | ev.Full = await self._ask(lambda call: ev.Propose(call, operation))
         self._note("insert", f"{writer}/{number}", answer)
         return answer
 
@@ -159,6 +160,13 @@ class ReplayShard:
     ) -> ShardSample | ev.NotPrimary | Mass:
         """`batches` times `batch_size` rows, one after the other."""
         return await self.sample(batches * batch_size, seed)
+
+    async def take(self, reader: str, logical: int, number: int, count: int) -> ev.Done | ev.NotPrimary:
+        """The next rows of a queue or a stack, which leave; the same number gives the same rows again."""
+        done = await self._propose(ev.TakeRows(reader, logical, number, count))
+        if isinstance(done, ev.Done) and done.result:
+            self._figures.drawn(done.result.handles)
+        return done
 
     async def replace_rows(self, state: RowsState) -> ev.Done | ev.NotPrimary:
         """Hold these rows in place of all that are here, on every replica."""
@@ -217,9 +225,9 @@ class ReplayShard:
             mass=self._mass(),
         )
 
-    async def take_marks(self, marks: list[Any]) -> ev.Done | ev.NotPrimary:
-        """Batches that another shard has taken, and this one answers for now."""
-        return await self._propose(ev.TakeMarks(marks))
+    async def take_marks(self, marks: list[Any], taken: tuple[Any, ...] = ()) -> ev.Done | ev.NotPrimary:
+        """Batches that another shard has taken, and what it gave to readers: this one answers for it now."""
+        return await self._propose(ev.TakeMarks(marks, taken))
 
     async def drain(self) -> None:
         """Give all rows to the other shards; returns at once, and the directory hears when it is done."""

@@ -48,6 +48,10 @@ class ShardSink:
                 max(MIN_BLOCK_ROWS, spec.rows_a_shard // SHARES_OF_A_SHARD),
             ),
         )
+        # One call at a time keeps the order of a queue, also where a shard is full and the call comes again.
+        self._most_calls = 1 if spec.ordered else MAX_IN_FLIGHT
+        if spec.ordered:
+            self._block_rows = min(self._block_rows, spec.rows_a_shard)
         self._credits = holder_of(router, spec, Action.INSERT)
         leased_rows = most_rows_a_lease(spec, Action.INSERT)
         if self._credits is not None and leased_rows is not None:
@@ -86,11 +90,11 @@ class ShardSink:
 
     def make_way(self) -> None:
         """Send what should go out now; wait only where full blocks cannot."""
-        if self._under_way >= EAGER_CALLS:
+        if self._under_way >= min(EAGER_CALLS, self._most_calls):
             self.lanes.glance()
             self._spend(0)
         self._send_full()
-        if self._under_way < EAGER_CALLS:
+        if self._under_way < min(EAGER_CALLS, self._most_calls):
             self._put_aside()
             self._send_full()
         ends_s = time.monotonic() + LIMITED_TIMEOUT_S
@@ -103,11 +107,11 @@ class ShardSink:
         """Send everything and wait until it is acknowledged."""
         ends_s = time.monotonic() + timeout_s
         self._put_aside()
-        while self._full:
-            self._send(self._full.popleft())
-        while self._leasing and self.lanes.error is None:
+        self._send_full()
+        while (self._full or self._leasing or self.lanes.held_back) and self.lanes.error is None:
             self._check_limited(ends_s, timeout_s)
             self._wait()
+            self._send_full()
         self.lanes.drain(max(0.0, ends_s - time.monotonic()))
         self.raise_error()
 
@@ -151,7 +155,7 @@ class ShardSink:
         return self.lanes.in_flight + len(self._leasing)
 
     def _send_full(self) -> None:
-        while self._full and self._under_way < MAX_IN_FLIGHT:
+        while self._full and self._under_way < self._most_calls:
             self._send(self._full.popleft())
 
     def _send(self, block: RowBlock) -> None:
@@ -183,8 +187,11 @@ class ShardSink:
             self._hand_on(self._leasing.popleft(), taken[0])
 
     def _check_limited(self, ends_s: float, timeout_s: float) -> None:
-        if self._leasing and time.monotonic() > ends_s:
+        if time.monotonic() <= ends_s:
+            return
+        if self._leasing or self.lanes.held_back:
+            limit = self._spec.rate_limiter or f"A {self._spec.kind} that is full"
             raise RateLimited(
-                f"{self._spec.rate_limiter} held back this writer of replay buffer {self._spec.name!r} for "
+                f"{limit} held back this writer of replay buffer {self._spec.name!r} for "
                 f"{timeout_s:g} s: sample more, or insert less. {self.waiting_rows} rows are kept"
             )

@@ -10,13 +10,14 @@ from typing import Any, Literal
 from ...errors import InvalidType, InvalidValue
 from ...replay.buffer import PrioritizedReplayBuffer, ReplayBuffer
 from ...replay.handles import MAX_SHARDS
-from ...replay.rate_limiters import SamplesPerInsert
+from ...replay.presets import Kind, make_buffer
+from ...replay.rate_limiters import MinSize, SamplesPerInsert
 from ...replay.schema import Schema
 from ...tiers.formats import check_format
 from ..names import check_cluster_name
 
 FORMAT = 1
-KINDS = ("uniform", "prioritized")
+KINDS = ("uniform", "prioritized", "queue", "stack")
 DEFAULT_TOLERANCE_ROWS = 10_000
 Acknowledge = Literal["backup", "primary"]
 
@@ -32,6 +33,9 @@ class ReplaySpec:
     samples_per_insert: rows that may be sampled for every row inserted, over all writers and samplers of
         the cluster; None: no limit. Sampling begins at `min_size` rows, and what was sampled stays within
         `tolerance` rows of the ratio (default: that of 10,000 inserted rows). Who is ahead waits.
+    kind: "uniform" or "prioritized": rows are drawn, and the oldest are overwritten; "queue" or "stack":
+        every row is taken `max_times_sampled` times (default: once), the oldest or the newest of a shard
+        first, and a full shard takes no more until rows were taken.
     silent_s: a replica that has not answered for so long is replaced by its backup.
     """
 
@@ -49,6 +53,7 @@ class ReplaySpec:
     samples_per_insert: float | None = None
     min_size: int = 1
     tolerance: float | None = None
+    max_times_sampled: int | None = None
 
     def __post_init__(self) -> None:
         check_cluster_name(self.name)
@@ -69,6 +74,14 @@ class ReplaySpec:
             raise InvalidValue(f"capacity is {self.capacity} rows, fewer than the {self.shards} shards.")
         if not self.silent_s > 0:
             raise InvalidValue(f"silent_s is {self.silent_s}, must be positive.")
+        if not self.ordered and self.max_times_sampled is not None:
+            raise InvalidValue(
+                f'max_times_sampled belongs to kind="queue" and "stack" on a cluster, not to {self.kind!r}.'
+            )
+        if self.ordered and self.samples_per_insert is not None:
+            raise InvalidValue(
+                f"samples_per_insert is not for a {self.kind}: it gives each row so many times."
+            )
         if self.samples_per_insert is None and (self.min_size != 1 or self.tolerance is not None):
             raise InvalidValue("min_size and tolerance belong to samples_per_insert, which is not given.")
         if self.rate_limiter is not None:
@@ -94,6 +107,11 @@ class ReplaySpec:
     def prioritized(self) -> bool:
         return self.kind == "prioritized"
 
+    @property
+    def ordered(self) -> bool:
+        """Whether rows leave when they are taken, and only then."""
+        return self.kind in ("queue", "stack")
+
     def make_buffer(self, shard: int) -> ReplayBuffer:
         """An empty buffer for a shard. Memory is reserved, not touched."""
         options: dict[str, Any] = {
@@ -103,6 +121,12 @@ class ReplaySpec:
         }
         if self.prioritized:
             return PrioritizedReplayBuffer(self.schema, self.rows_a_shard, alpha=self.alpha, **options)
+        if self.ordered:
+            times = 1 if self.max_times_sampled is None else self.max_times_sampled
+            # Who may insert and sample is decided before: by what all replicas of the shard know.
+            options |= {"rate_limiter": MinSize(1), "max_times_sampled": times}
+            kind: Kind = "queue" if self.kind == "queue" else "stack"
+            return make_buffer(kind, self.schema, self.rows_a_shard, **options)
         return ReplayBuffer(self.schema, self.rows_a_shard, **options)
 
     def to_json(self) -> bytes:

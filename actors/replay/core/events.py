@@ -27,6 +27,13 @@ class InsertRows:
     priorities: Any = None
 
     @property
+    def rows(self) -> int:
+        """How many there are."""
+        if isinstance(self.columns, PackedBatch):
+            return len(self.columns)
+        return len(next(iter(self.columns.values())))
+
+    @property
     def nbytes(self) -> int:
         """Bytes of the rows."""
         if isinstance(self.columns, PackedBatch):
@@ -43,6 +50,19 @@ class SetPriorities:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeRows:
+    """The next rows of a queue or a stack leave, for a reader, who numbers its takes at a logical shard.
+
+    It has one under way: the same number again gives the same rows, a new one says that the last arrived.
+    """
+
+    reader: str
+    logical: int
+    number: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveRows:
     """Rows that leave."""
 
@@ -51,9 +71,13 @@ class RemoveRows:
 
 @dataclass(frozen=True, slots=True)
 class TakeMarks:
-    """What another shard has taken of its writers' batches, now that this one answers for it."""
+    """What another shard has taken of its writers' batches, now that this one answers for it.
+
+    And, of a queue or a stack, what it last gave to each reader (`ReplicatedRows.taken`).
+    """
 
     marks: Any
+    taken: Any = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +109,15 @@ class FinishMove:
 
 
 Operation = (
-    InsertRows | SetPriorities | RemoveRows | TakeMarks | ReplaceRows | CloseInserts | PlanMove | FinishMove
+    InsertRows
+    | SetPriorities
+    | TakeRows
+    | RemoveRows
+    | TakeMarks
+    | ReplaceRows
+    | CloseInserts
+    | PlanMove
+    | FinishMove
 )
 
 # -- events -------------------------------------------------------------------------------------------
@@ -206,3 +238,8 @@ class NotPrimary:
     """Ask somebody else; nothing was done. `view` is the newest that this replica knows."""
 
     view: ShardView | None
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A queue or a stack has no room for the batch until rows were taken; nothing was done."""

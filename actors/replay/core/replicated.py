@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,26 @@ from .events import (
     ReplaceRows,
     SetPriorities,
     TakeMarks,
+    TakeRows,
 )
 from .marks import Marks
+
+MAX_READERS = 4_096
+"""Readers of a queue whose last rows are kept; the one that was silent longest is forgotten."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakenRows:
+    """What a reader was given last by a logical shard, kept until it asks for more."""
+
+    reader: str
+    logical: int
+    number: int
+    handles: Any = None  # None: no rows
+    columns: Mapping[str, Any] | None = None
+
+    def __len__(self) -> int:
+        return 0 if self.handles is None else len(self.handles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +51,7 @@ class RowsState:
     closed: bool = False
     plan: PlanMove | None = None
     moved: int = 0
+    taken: tuple[TakenRows, ...] = ()
 
 
 class ReplicatedRows:
@@ -46,6 +65,7 @@ class ReplicatedRows:
     closed: bool
     plan: PlanMove | None
     moved: int
+    taken: dict[tuple[str, int], TakenRows]
 
     def __init__(self, make_buffer: Callable[[], ReplayBuffer]) -> None:
         self._make_buffer = make_buffer
@@ -66,8 +86,11 @@ class ReplicatedRows:
                     self.stale += result.stale
                 case RemoveRows(handles):
                     result = self.buffer.remove(handles)
-                case TakeMarks(marks):
+                case TakeRows():
+                    result = self._take(operation)
+                case TakeMarks(marks, taken):
                     self.marks.merge(marks)
+                    self._merge_taken(taken)
                 case ReplaceRows(state):
                     buffer = self._make_buffer()
                     if state.buffer is not None:
@@ -85,10 +108,33 @@ class ReplicatedRows:
             return Done(error=error)
         return Done(result)
 
+    def _take(self, ask: TakeRows) -> TakenRows:
+        key = (ask.reader, ask.logical)
+        last = self.taken.pop(key, None)
+        if last is None or ask.number > last.number:
+            # A shard that gives its rows away has none for readers: they find them at their new shard.
+            count = 0 if self.closed else min(ask.count, len(self.buffer))
+            last = TakenRows(*key, ask.number)
+            if count:
+                batch = self.buffer.sample(count)
+                last = TakenRows(*key, ask.number, batch.handles, batch.columns)
+                self.sampled += count
+        self.taken[key] = last
+        while len(self.taken) > MAX_READERS:
+            del self.taken[next(iter(self.taken))]
+        return last if last.number == ask.number else TakenRows(*key, ask.number)  # else: late, nobody waits
+
+    def _merge_taken(self, taken: Iterable[TakenRows]) -> None:
+        for rows in taken:
+            known = self.taken.get((rows.reader, rows.logical))
+            if known is None or known.number < rows.number:
+                self.taken[rows.reader, rows.logical] = rows
+
     def export(self) -> RowsState:
         """A copy of everything."""
         state = self.buffer.export_state() if self.buffer.schema is not None else None
-        return RowsState(state, self.marks.export(), self.sampled, self.closed, self.plan, self.moved)
+        taken = tuple(self.taken.values())
+        return RowsState(state, self.marks.export(), self.sampled, self.closed, self.plan, self.moved, taken)
 
     def become(self, state: RowsState) -> None:
         """Hold what `export` gave, and nothing else."""
@@ -98,6 +144,7 @@ class ReplicatedRows:
         self.marks.merge(state.marks)
         self.sampled, self.closed = state.sampled, state.closed
         self.plan, self.moved = state.plan, state.moved
+        self._merge_taken(state.taken)
 
     def clear(self) -> None:
         """Hold nothing, in no memory."""
@@ -107,3 +154,4 @@ class ReplicatedRows:
         self.closed = False
         self.plan = None
         self.moved = 0
+        self.taken = {}

@@ -59,6 +59,7 @@ class ShardCore:
 
     ack_early: acknowledge an operation when the primary has it, before the backup has: cheaper, and lost
         where the primary dies at that moment. Rows still appear only when the backup has them.
+    keeps_all: rows leave only when they are taken (a queue, a stack): a batch that has no room is held back.
     """
 
     def __init__(
@@ -69,12 +70,14 @@ class ShardCore:
         clock: Callable[[], float],
         *,
         ack_early: bool = False,
+        keeps_all: bool = False,
     ) -> None:
         self.me = me
         self.view = ShardView(shard, 0)
         self.rows = ReplicatedRows(make_buffer)
         self._clock = clock
         self._ack_early = ack_early
+        self._keeps_all = keeps_all
         self._peer: Peer | None = None
         self._applied = 0  # the last operation that was done here
         self._last = 0  # the last one that has a number
@@ -144,11 +147,20 @@ class ShardCore:
             if batch in self._proposed:  # sent again while it waits for the backup
                 self._wait_for(self._proposed[batch], event.call)
                 return
+            if self._keeps_all and not self._has_room(operation.rows):
+                self._answer(event.call, ev.Full())
+                return
             self._proposed[batch] = self._last + 1
         self._closing = self._closing or isinstance(operation, ev.CloseInserts)
         self._last += 1
         self._log.append(operation)
         self._wait_for(self._last, event.call)
+
+    def _has_room(self, rows: int) -> bool:
+        """Beside the rows that wait for the backup."""
+        unapplied = (self._operation(number) for number in range(self._applied + 1, self._last + 1))
+        coming = sum(operation.rows for operation in unapplied if isinstance(operation, ev.InsertRows))
+        return len(self.rows.buffer) + coming + rows <= (self.rows.buffer.capacity or 0)
 
     def _wait_for(self, number: int, call: ev.CallId) -> None:
         if self._ack_early and isinstance(self._operation(number), ev.InsertRows):
