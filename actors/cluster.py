@@ -127,8 +127,8 @@ class Cluster:
 
         The arguments are those of `ReplaySpec`: kind ("uniform", "prioritized", "queue" or "stack"),
         capacity, shards, replicas, alpha, beta, seed, ack. Raises `InvalidValue` where a buffer of that name
-        has others, `KeyNotFound` where there is none and no schema was given, and `NotEnoughNodes` where there are
-        fewer nodes than replicas, unless `allow_degraded`. The handle that comes back is picklable.
+        has others, `KeyNotFound` where there is none and no schema was given, and `NotEnoughNodes` where
+        there are fewer nodes than replicas, unless `allow_degraded`. The handle that comes back is picklable.
         """
         from .replay.opening import open_replay
 
