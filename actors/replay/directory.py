@@ -21,7 +21,8 @@ from ..heartbeat import Heartbeat
 from ..launch import start_replay_shard
 from ..logs import LogSettings
 from ..names import replay_actor_name
-from .core import directory as dr
+from .core import directory_events as dr
+from .core.directory import DirectoryCore
 from .core.model import Layout, ShardView
 from .issuer import CreditIssuer
 from .log import ReplayLog
@@ -53,7 +54,7 @@ class ReplayDirectory:
         self._alive_nodes = alive_nodes
         self._log = ReplayLog(cluster)
         self._specs: dict[str, ReplaySpec] = {}
-        self._cores: dict[str, dr.DirectoryCore] = {}
+        self._cores: dict[str, DirectoryCore] = {}
         self._issuers: dict[str, CreditIssuer] = {}
         self._handles: dict[str, Any] = {}
         self._greeting: set[str] = set()
@@ -193,7 +194,7 @@ class ReplayDirectory:
                 "Pass a schema to make it"
             ) from None
 
-    def _core(self, name: str) -> dr.DirectoryCore:
+    def _core(self, name: str) -> DirectoryCore:
         self._spec(name)
         return self._cores[name]
 
@@ -209,7 +210,7 @@ class ReplayDirectory:
                 self._spawn,
                 after_restart=layout is not None,
             )
-        self._cores[spec.name] = dr.DirectoryCore(
+        self._cores[spec.name] = DirectoryCore(
             layout,
             shards=spec.shards,
             replicas=spec.replicas,

@@ -29,7 +29,7 @@ from ..heartbeat import Heartbeat
 from ..names import coordinator_name
 from ..reports import ShardReport
 from .core import events as ev
-from .core.directory import Greeted
+from .core.directory_events import Greeted
 from .core.draws import Mass
 from .core.model import Replica, ShardView
 from .core.replicated import RowsState

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from memories.actors.replay.core import directory as dr
+from memories.actors.replay.core import directory_events as dr
 from memories.actors.replay.core import events as ev
+from memories.actors.replay.core.directory import DirectoryCore
 from memories.actors.replay.core.model import Layout, Replica
 from memories.actors.replay.core.shard import Role, ShardCore
 from memories.replay import PrioritizedReplayBuffer, Schema
@@ -47,7 +48,7 @@ class ReplicaProcess(Process):
 
 
 class DirectoryProcess(Process):
-    core: dr.DirectoryCore
+    core: DirectoryCore
 
 
 class World:
@@ -190,7 +191,7 @@ class World:
         """A directory begins from the log; one that only sleeps may go on beside it."""
         newest = self.log[max(self.log)] if self.log else None
         process = DirectoryProcess("directory", "head")
-        process.core = dr.DirectoryCore(
+        process.core = DirectoryCore(
             newest,
             shards=self.shards,
             replicas=2,

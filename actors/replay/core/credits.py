@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ....replay.rate_limiters import Counters, SamplesPerInsert
+from ...core.events import Tick as Tick
 
 LEASE_S = 5.0
 HOLDER_LEASE_S = 4.0
@@ -52,11 +53,6 @@ class Counted:
 
     began_s: float
     by_shard: Mapping[int, Counters]
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
 
 
 Event = Ask | Release | Counted | Tick

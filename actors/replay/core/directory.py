@@ -13,117 +13,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from .directory_events import (
+    AddShards,
+    Command,
+    Drained,
+    DrainShard,
+    Event,
+    Greeted,
+    Nodes,
+    Record,
+    Recorded,
+    Refused,
+    StartReplica,
+    StopReplica,
+    Tell,
+    Tick,
+    Unreachable,
+)
 from .model import Layout, Replica, ShardView
 
 START_PATIENCE_S = 60.0
 """An actor that was started and has not answered for so long is given up."""
-
-# -- events -------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Nodes:
-    """The nodes that are alive and may carry shards."""
-
-    alive: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Greeted:
-    """A replica answered: who it is, the number of its view, and the candidate that it has in sync."""
-
-    replica: Replica
-    shard: int
-    view_number: int
-    in_sync: Replica | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unreachable:
-    """A call to an actor failed. `dead`: it will not come back under any incarnation."""
-
-    actor: str
-    dead: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Recorded:
-    """The proposed layout is in the log."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Somebody else has written that number; `newest` is what the log says."""
-
-    newest: Layout
-
-
-@dataclass(frozen=True, slots=True)
-class AddShards:
-    """An operator wants more shards."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class DrainShard:
-    """An operator wants a shard to give its rows to the others."""
-
-    shard: int
-
-
-@dataclass(frozen=True, slots=True)
-class Drained:
-    """A draining shard holds nothing any more; `heir` has its writers' marks."""
-
-    shard: int
-    heir: int
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-Event = Nodes | Greeted | Unreachable | Recorded | Refused | AddShards | DrainShard | Drained | Tick
-
-# -- commands -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Record:
-    """Write this layout to the log, unless there is one of its number."""
-
-    layout: Layout
-
-
-@dataclass(frozen=True, slots=True)
-class Tell:
-    """A replica is to adopt a recorded view."""
-
-    replica: Replica
-    view: ShardView
-
-
-@dataclass(frozen=True, slots=True)
-class StartReplica:
-    """Start an actor for a shard on a node."""
-
-    actor: str
-    shard: int
-    node: str
-
-
-@dataclass(frozen=True, slots=True)
-class StopReplica:
-    """End an actor that serves nothing."""
-
-    actor: str
-
-
-Command = Record | Tell | StartReplica | StopReplica
 
 
 class Health(Enum):
@@ -326,12 +236,12 @@ class DirectoryCore:
             match wish:
                 case AddShards(count):
                     for _ in range(count):
-                        layout = _with_new_shard(layout)
+                        layout = layout.with_new_shard()
                 case DrainShard(shard):
                     if layout.view(shard) is not None and shard not in layout.draining:
                         layout = replace(layout, draining=(*layout.draining, shard))
                 case Drained(shard, heir):
-                    layout = _without(layout, shard, heir)
+                    layout = layout.without(shard, heir)
         self._wanted.clear()
         return layout
 
@@ -365,8 +275,8 @@ class DirectoryCore:
 
     def _replaced(self, layout: Layout, view: ShardView) -> Layout:
         new = layout.next_shard
-        layout = _with_new_shard(layout)
-        layout = _without(layout, view.shard, new)
+        layout = layout.with_new_shard()
+        layout = layout.without(view.shard, new)
         return replace(layout, lost_shards=layout.lost_shards + 1)
 
     def _fresh(self, view: ShardView) -> Replica | None:
@@ -446,17 +356,3 @@ class DirectoryCore:
         load = Counter(seen.node for seen in self._actors.values())
         free = [node for node in self._nodes if node not in but]
         return min(free, key=lambda node: (load[node], node), default=None)
-
-
-def _with_new_shard(layout: Layout) -> Layout:
-    view = ShardView(layout.next_shard, 1)
-    return replace(layout, shards=(*layout.shards, view), next_shard=layout.next_shard + 1)
-
-
-def _without(layout: Layout, shard: int, heir: int) -> Layout:
-    return replace(
-        layout,
-        shards=tuple(v for v in layout.shards if v.shard != shard),
-        draining=tuple(s for s in layout.draining if s != shard),
-        routes=(*layout.routes, (shard, heir)),
-    )

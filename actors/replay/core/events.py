@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ....replay.packed_batch import PackedBatch
+from ...core.events import Tick as Tick
 from .model import Replica, ShardView
 
 CallId = int
@@ -170,11 +171,6 @@ class PeerAnswer:
     view_number: int
     applied: int | None = None
     newer: ShardView | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
 
 
 Event = Propose | Adopt | AcceptOperations | Install | PeerAnswer | Tick

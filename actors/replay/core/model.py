@@ -71,3 +71,17 @@ class Layout:
     def with_view(self, view: ShardView) -> Layout:
         shards = tuple(view if v.shard == view.shard else v for v in self.shards)
         return replace(self, shards=shards)
+
+    def with_new_shard(self) -> Layout:
+        """One shard more, which nobody serves so far."""
+        view = ShardView(self.next_shard, 1)
+        return replace(self, shards=(*self.shards, view), next_shard=self.next_shard + 1)
+
+    def without(self, shard: int, heir: int) -> Layout:
+        """A shard less; `heir` answers for its writers' batches."""
+        return replace(
+            self,
+            shards=tuple(v for v in self.shards if v.shard != shard),
+            draining=tuple(s for s in self.draining if s != shard),
+            routes=(*self.routes, (shard, heir)),
+        )
