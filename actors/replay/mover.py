@@ -45,10 +45,12 @@ class Mover:
         if not await self._done(ev.CloseInserts()):
             return
         turn = 0
+        # No target gets more than its share, so that none pushes rows out while another has room.
+        share = -(-len(self._rows.buffer) // max(1, len((await self._layout()).open_shards)))
         while len(self._rows.buffer) or self._rows.plan is not None:
             if self._rows.plan is None:
                 targets = (await self._layout()).open_shards
-                handles = self._rows.buffer.handles()[:ROWS_A_MOVE]
+                handles = self._rows.buffer.handles()[: min(ROWS_A_MOVE, max(1, share))]
                 target = targets[turn % len(targets)]
                 turn += 1
                 if not await self._done(ev.PlanMove(self._rows.moved + 1, target, handles)):

@@ -31,7 +31,7 @@ def replay(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Replay]
         request.node.name[:60],
         schema=SCHEMA,
         kind="prioritized",
-        capacity=ROWS * 2,
+        capacity=ROWS * 6,
         shards=3,
         seed=0,
         alpha=0.7,
@@ -43,8 +43,9 @@ def replay(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[Replay]
 def fill(replay: Replay, priorities: np.ndarray) -> None:
     """A row for each priority; shards get very unequal loads of it."""
     with replay.writer() as writer:
-        for start, stop in ((0, 150), (150, 160), (160, 230), (230, 235), (235, len(priorities))):
-            writer.add_batch({"row": np.arange(start, stop)}, priorities[start:stop])
+        for turn, stop in enumerate(np.cumsum([95, 5, 50] * 4)):  # the shards take turns
+            rows = np.arange(stop - (95, 5, 50)[turn % 3], stop)
+            writer.add_batch({"row": rows}, priorities[rows])
             writer.flush()
 
 
