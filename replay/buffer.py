@@ -334,6 +334,16 @@ class ReplayBuffer(BufferCore):
         with self._lock:
             return persistence.export_state(self)
 
+    def import_index(self, state: BufferState) -> None:
+        """The first part of `import_state`: all but the rows, which `import_rows` must bring at once."""
+        with self._lock:
+            persistence.import_index(self, state)
+
+    def import_rows(self, start: int, columns: Mapping[str, Any]) -> None:
+        """The rows of an imported index, oldest first, from row ``start`` on."""
+        with self._lock:
+            persistence.import_rows(self, start, columns)
+
     def import_state(self, state: BufferState) -> None:
         """As `restore`, from what `export_state` gave. Afterwards both hold the same, handles included."""
         with self._lock:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ..errors import CorruptData, NewerFormat
 from .checkpoint import Arrays, BufferState, CheckpointReader, CheckpointWriter, require, scoped
+from .columns import Columns
 from .schema import Schema
 from .snapshot import RowSnapshot
 
@@ -60,10 +61,26 @@ def export_state(buffer: ReplayBuffer) -> BufferState:
 
 
 class PendingCheckpoint:
-    """The state of the moment at which it is made, to be written while others go on.
+    """The state of the moment at which it is made, to be written (or read) while others go on.
 
     `write` or `forget` it soon: until then rows that are overwritten are set aside. Not for two threads.
     """
+
+    @property
+    def index(self) -> BufferState:
+        """All of it but the rows."""
+        return self._index
+
+    @property
+    def remaining(self) -> int:
+        """Rows that `next_rows` has not given so far."""
+        return self._snapshot.remaining
+
+    def next_rows(self, count: int) -> tuple[int, Columns]:
+        """The next ``count`` rows (fewer at the end), and how many came before them."""
+        before = self._rows - self._snapshot.remaining
+        with self._buffer._lock:
+            return before, self._snapshot.next_chunk(count)
 
     def __init__(self, buffer: ReplayBuffer) -> None:
         self._buffer = buffer
@@ -87,8 +104,7 @@ class PendingCheckpoint:
                 for spec in self._schema:
                     writer.reserve(f"rows/{spec.name}", spec.dtype, (self._rows, *spec.shape))
                 while self._snapshot.remaining:
-                    with self._buffer._lock:
-                        chunk = self._snapshot.next_chunk(self._chunk_rows)
+                    _, chunk = self.next_rows(self._chunk_rows)
                     for name, column in chunk.items():
                         writer.append(f"rows/{name}", column)
         finally:
@@ -121,6 +137,22 @@ def schema_of(state: BufferState) -> Schema:
 
 def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
     """Become what ``state`` says. Everything is checked first; the caller holds the lock."""
+    import_index(buffer, state)
+    import_rows(buffer, 0, scoped("rows", state.arrays))
+
+
+def import_rows(buffer: ReplayBuffer, start: int, columns: Mapping[str, Any]) -> None:
+    """Write the columns of rows, in the order of `export_state`, from row ``start`` on.
+
+    The caller holds the lock; nothing has changed since `import_index`.
+    """
+    names = buffer._columns.schema.names
+    slots = buffer._slots.live()[start : start + len(columns[names[0]])]
+    buffer._columns.write(slots, [columns[name] for name in names])
+
+
+def import_index(buffer: ReplayBuffer, state: BufferState) -> None:
+    """`import_state` but for the rows, which must follow. Everything is checked first, under the lock."""
     values, arrays = state
     schema = schema_of(state)
     if buffer._built:
@@ -147,9 +179,6 @@ def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
     for snapshot in buffer._snapshots:  # a checkpoint that is being written is of the old rows
         snapshot.before_overwrite(np.arange(buffer._slots.capacity))
     buffer._slots.import_state(values["slots"], scoped("slots", arrays))
-    live = buffer._slots.live()
-    rows = scoped("rows", arrays)
-    buffer._columns.write(live, [rows[name] for name in schema.names])
     if buffer._priorities is not None:
         buffer._priorities[:] = arrays["priorities"]
     if buffer._times_sampled is not None:

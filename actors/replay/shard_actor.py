@@ -34,6 +34,7 @@ from .core.draws import Mass
 from .core.model import Replica, ShardView
 from .core.replicated import RowsState
 from .core.shard import Role, ShardCore
+from .core.state_export import StatePiece
 from .mover import Mover
 from .saves import SavedShard, ShardSaves, write_nameless
 from .shard_figures import ShardFigures
@@ -258,9 +259,9 @@ class ReplayShard:
         )
         return answer
 
-    async def install(self, view: ShardView, applied: int, state: Any) -> ev.PeerAnswer:
-        """From the primary: become its copy."""
-        answer: ev.PeerAnswer = await self._ask(lambda call: ev.Install(call, view, applied, state))
+    async def install(self, view: ShardView, applied: int, piece: StatePiece) -> ev.PeerAnswer:
+        """From the primary: become its copy, piece by piece."""
+        answer: ev.PeerAnswer = await self._ask(lambda call: ev.Install(call, view, applied, piece))
         return answer
 
     # -- the core and its commands --------------------------------------------------------------------
@@ -299,7 +300,7 @@ class ReplayShard:
             if isinstance(command, ev.SendOperations):
                 call = peer.accept.remote(view, command.first, command.operations, command.sampled)
             else:
-                call = peer.install.remote(view, command.applied, command.state)
+                call = peer.install.remote(view, command.applied, command.piece)
             answer = await call
         except ray.exceptions.RayTaskError:
             log.exception("replica %s failed at %s", to.actor, type(command).__name__)

@@ -114,6 +114,7 @@ class World:
             lambda: PrioritizedReplayBuffer(SCHEMA, CAPACITY, shard=shard, seed=0),
             lambda: self.now_s,
         )
+        process.core.rows.piece_bytes = 16 * SCHEMA.row_nbytes  # a new backup is filled in many pieces
         self.replicas[actor] = process
         self._tick(process)
 
@@ -176,7 +177,7 @@ class World:
 
         def make(call: int) -> ev.Event:
             if isinstance(command, ev.SendState):
-                return ev.Install(call, command.view, command.applied, command.state)
+                return ev.Install(call, command.view, command.applied, command.piece)
             return ev.AcceptOperations(call, command.view, command.first, command.operations, command.sampled)
 
         self.ask(process, peer, make, lambda answer: self.feed(process, answer))

@@ -9,6 +9,7 @@ from typing import Any
 from ....replay.packed_batch import PackedBatch
 from ...core.events import Tick as Tick
 from .model import Replica, ShardView
+from .state_export import StatePiece
 
 CallId = int
 """Names a call that waits for its answer in this process."""
@@ -152,25 +153,27 @@ class AcceptOperations:
 
 @dataclass(frozen=True, slots=True)
 class Install:
-    """From the primary to a candidate: everything, as it was after operation number `applied`."""
+    """From the primary to a candidate: a piece of everything, as it was after operation number `applied`."""
 
     call: CallId
     view: ShardView
     applied: int
-    state: Any
+    piece: StatePiece
 
 
 @dataclass(frozen=True, slots=True)
 class PeerAnswer:
     """From backup to primary: `applied` is the last operation it has done, or `newer` deposes the asker.
 
-    Also what a primary is told where its peer gave no answer: then both are None.
+    `pieces`: a candidate has so many pieces of the state by now, and not all of them. Also what a primary is
+    told where its peer gave no answer: then all are None.
     """
 
     replica: Replica
     view_number: int
     applied: int | None = None
     newer: ShardView | None = None
+    pieces: int | None = None
 
 
 Event = Propose | Adopt | AcceptOperations | Install | PeerAnswer | Tick
@@ -204,7 +207,7 @@ class SendState:
     to: Replica
     view: ShardView
     applied: int
-    state: Any
+    piece: StatePiece
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from .events import (
     TakeRows,
 )
 from .marks import Marks
+from .state_export import PIECE_BYTES, StateExport, StatePiece
 
 MAX_READERS = 4_096
 """Readers of a queue whose last rows are kept; the one that was silent longest is forgotten."""
@@ -66,6 +67,8 @@ class ReplicatedRows:
     plan: PlanMove | None
     moved: int
     taken: dict[tuple[str, int], TakenRows]
+    piece_bytes = PIECE_BYTES
+    _coming: tuple[ReplayBuffer, RowsState] | None
 
     def __init__(self, make_buffer: Callable[[], ReplayBuffer]) -> None:
         self._make_buffer = make_buffer
@@ -132,7 +135,14 @@ class ReplicatedRows:
 
     def export(self) -> RowsState:
         """A copy of everything."""
-        state = self.buffer.export_state() if self.buffer.schema is not None else None
+        return self.head(self.buffer.export_state() if self.buffer.schema is not None else None)
+
+    def export_pieces(self) -> StateExport:
+        """Everything, as it is now, in pieces of bounded size for `install`."""
+        return StateExport(self, self.piece_bytes)
+
+    def head(self, state: Any) -> RowsState:
+        """Everything beside the buffer, with this as the buffer's state."""
         taken = tuple(self.taken.values())
         return RowsState(state, self.marks.export(), self.sampled, self.closed, self.plan, self.moved, taken)
 
@@ -141,6 +151,24 @@ class ReplicatedRows:
         self.clear()
         if state.buffer is not None:
             self.buffer.import_state(state.buffer)
+        self._become_head(state)
+
+    def install(self, piece: StatePiece) -> None:
+        """Take one piece of what `export_pieces` gave, in their order; nothing shows before the last one."""
+        if piece.head is not None:
+            self.clear()
+            self._coming = self._make_buffer(), piece.head
+            if piece.head.buffer is not None:
+                self._coming[0].import_index(piece.head.buffer)
+        assert self._coming is not None
+        buffer, head = self._coming
+        if piece.columns is not None:
+            buffer.import_rows(piece.start, piece.columns)
+        if piece.last:
+            self.buffer, self._coming = buffer, None
+            self._become_head(head)
+
+    def _become_head(self, state: RowsState) -> None:
         self.marks.merge(state.marks)
         self.sampled, self.closed = state.sampled, state.closed
         self.plan, self.moved = state.plan, state.moved
@@ -155,3 +183,4 @@ class ReplicatedRows:
         self.plan = None
         self.moved = 0
         self.taken = {}
+        self._coming = None

@@ -12,16 +12,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 
 from ....replay.buffer import ReplayBuffer
 from . import events as ev
 from .model import Replica, ShardView
+from .peer import Peer, PeerMode
 from .replicated import ReplicatedRows
 
 RESEND_S = 0.3
-STATE_RESEND_S = 10.0
+STATE_RESEND_S = 2.0
 MAX_SENDS = 4
 MAX_OPERATIONS_A_SEND = 64
 MAX_BYTES_A_SEND = 8 << 20
@@ -32,26 +32,6 @@ class Role(Enum):
     PRIMARY = "primary"
     BACKUP = "backup"
     CANDIDATE = "candidate"
-
-
-class PeerMode(Enum):
-    EMPTY = "empty"  # has not installed the state yet; nobody waits for it
-    JOINING = "joining"  # has the state; nothing is acknowledged without it any more
-    BACKUP = "backup"
-
-
-@dataclass(slots=True)
-class Peer:
-    """The other replica, as its primary sees it."""
-
-    replica: Replica
-    since_view: int
-    mode: PeerMode
-    acked: int
-    sent: int
-    sends: int = 0
-    sent_s: float = float("-inf")
-    joins_at: int = 0
 
 
 class ShardCore:
@@ -88,6 +68,7 @@ class ShardCore:
         self._closing = False
         self._early: dict[int, ev.Operation] = {}  # of a backup: came before their turn
         self._installed_in = 0
+        self._pieces_of = self._pieces = 0  # of a candidate: pieces of the state, and of which view
         self._out: list[ev.Command] = []
         self.repeated = 0
         """Batches that came again after they were taken."""
@@ -191,10 +172,16 @@ class ShardCore:
         self._trim()
 
     def _send_state(self, peer: Peer) -> None:
-        if peer.sends == 0:
-            peer.sends, peer.sent_s = 1, self._clock()
+        """One piece at a time: memory and pauses stay bounded, and the log is kept from this moment on."""
+        if peer.sends:
+            return
+        if peer.export is None:
+            peer.export = self.rows.export_pieces()
             peer.sent = peer.acked = self._applied
-            self._out.append(ev.SendState(peer.replica, self.view, self._applied, self.rows.export()))
+            peer.piece = peer.export.next_piece()
+        assert peer.piece is not None
+        peer.sends, peer.sent_s = 1, self._clock()
+        self._out.append(ev.SendState(peer.replica, self.view, peer.acked, peer.piece))
 
     def _send_operations(self, peer: Peer) -> None:
         while peer.sent < self._last and peer.sends < MAX_SENDS:
@@ -223,6 +210,9 @@ class ShardCore:
         peer = self._peer
         if peer is None or peer.replica != event.replica or event.view_number < peer.since_view:
             return
+        if event.pieces is not None:
+            self._send_next_piece(peer, event)
+            return
         peer.sends = max(0, peer.sends - 1)
         if event.applied is None:
             # Nobody answered: `_resend` tries again after a pause.
@@ -233,12 +223,21 @@ class ShardCore:
         if peer.mode is PeerMode.EMPTY:
             if event.view_number != self.view.number or event.applied < 0:
                 return
+            peer.end_export()
             peer.mode, peer.joins_at = PeerMode.JOINING, self._last
             peer.sends, peer.sent = 0, event.applied
             peer.acked = event.applied
         peer.acked = max(peer.acked, min(event.applied, self._last))
         peer.sent = max(peer.sent, peer.acked)
         self._report_in_sync()
+
+    def _send_next_piece(self, peer: Peer, event: ev.PeerAnswer) -> None:
+        """An answer that came twice, or late, changes nothing."""
+        export, piece = peer.export, peer.piece
+        if event.view_number != self.view.number or export is None or piece is None or piece.last:
+            return
+        if event.pieces == piece.number + 1:
+            peer.piece, peer.sends = export.next_piece(), 0
 
     def _report_in_sync(self) -> None:
         candidate = self.in_sync
@@ -287,14 +286,26 @@ class ShardCore:
     def _install(self, event: ev.Install) -> None:
         if not self._may_follow(event.call, event.view):
             return
-        # A repeated state must not take back what came after it.
-        repeated = self._installed_in == event.view.number and self._applied >= event.applied
-        if self.role is Role.CANDIDATE and not repeated:
-            self.rows.become(event.state)
+        # A view has one state. A repeated piece must not take back what came after it.
+        if self.role is Role.CANDIDATE and self._installed_in != self.view.number:
+            self._take_piece(event)
+            if self._installed_in != self.view.number:
+                answer = ev.PeerAnswer(self.me, self.view.number, pieces=self._pieces)
+                self._answer(event.call, answer)
+                return
+        self._answer_peer(event.call, self._applied)
+
+    def _take_piece(self, event: ev.Install) -> None:
+        if self._pieces_of != self.view.number:
+            self._pieces_of, self._pieces = self.view.number, 0
+        if event.piece.number != self._pieces:
+            return
+        self.rows.install(event.piece)
+        self._pieces += 1
+        if event.piece.last:
             self._early.clear()
             self._applied = self._last = event.applied
-            self._installed_in = event.view.number
-        self._answer_peer(event.call, self._applied)
+            self._installed_in = self.view.number
 
     def _may_follow(self, call: ev.CallId, view: ShardView) -> bool:
         """Whether what comes in this view counts; otherwise it is refused."""
@@ -331,17 +342,23 @@ class ShardCore:
         self._last = self._applied
         self._log.clear()
         self._log_first = self._last + 1
+        self._drop_peer()
+
+    def _drop_peer(self) -> None:
+        if self._peer is not None:
+            self._peer.end_export()
         self._peer = None
 
     def _take_peer(self, view: ShardView) -> None:
         wanted = view.backup or view.candidate
         peer = self._peer
         if wanted is None:
-            self._peer = None
+            self._drop_peer()
         elif view.backup is not None and peer is not None and peer.replica == wanted:
             peer.mode = PeerMode.BACKUP
             peer.sends, peer.sent = 0, peer.acked  # once more, in the new view: the old one is refused
         else:
+            self._drop_peer()
             self._peer = Peer(wanted, view.number, PeerMode.EMPTY, self._applied, self._applied)
 
     def _step_down(self) -> None:
@@ -354,8 +371,8 @@ class ShardCore:
         self._closing = False
         self._log.clear()
         self._early.clear()
-        self._peer = None
-        self._applied = self._last = self._installed_in = 0
+        self._drop_peer()
+        self._applied = self._last = self._installed_in = self._pieces_of = 0
         self._log_first = 1
         self.rows.clear()
 
