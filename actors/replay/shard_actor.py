@@ -21,7 +21,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from ...errors import NothingToSample
+from ...errors import InvalidValue, NothingToSample
 from ...replay.packed_batch import PackedBatch
 from ...replay.rate_limiters import Counters
 from .. import logs
@@ -145,6 +145,8 @@ class ReplayShard:
         """
         if self._core.role is not Role.PRIMARY:
             return ev.NotPrimary(self._core.view)
+        if self._spec.ordered:
+            raise InvalidValue(f"Rows of a {self._spec.kind} are taken: only `take` tells the backup.")
         rows = self._core.rows
         rng = None if seed is None else np.random.default_rng(seed)
         try:
