@@ -10,7 +10,7 @@ import pytest
 import ray
 
 from memories.actors.cluster import Cluster
-from memories.actors.replay import Replay
+from memories.actors.replay import Replay, sink
 from memories.errors import DeadlineExceeded, InvalidValue, RateLimited
 from memories.replay import Schema
 
@@ -87,13 +87,17 @@ def test_a_queue_of_one_shard_keeps_the_order_and_a_stack_turns_it_round(make: M
     assert (len(queue), len(stack)) == (0, 0)
 
 
-def test_a_full_queue_holds_writers_back_and_loses_nothing(make: Make) -> None:
+def test_a_full_queue_holds_writers_back_and_loses_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sink, "LIMITED_TIMEOUT_S", 0.5)
     replay = make(kind="queue", capacity=100)
     writer = replay.writer()
     writer.add_batch(rows_from(0, 80))
-    writer.add_batch(rows_from(80, 160))
     with pytest.raises(RateLimited, match=r"queue that is full.* rows are kept"):
-        writer.flush(1.0)
+        writer.add_batch(rows_from(80, 160))
+    with pytest.raises(RateLimited, match=r"[4-8][0-9] rows are kept"):
+        writer.flush(0.5)
     taken = [replay.sample(70)["row"]]
     writer.flush(30)  # now there is room
     writer.add_batch(rows_from(160, 200))
