@@ -44,6 +44,7 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 REPORT_PAUSE_S = 0.2
+OUTCOMES: dict[type, str] = {ev.Done: "ok", ev.NotPrimary: "not primary", ev.Full: "full"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,14 +337,14 @@ class ReplayShard:
                 self._figures.tick()
             await asyncio.sleep(self.heartbeat.pause_s(TICK_S))
 
-    def _note(self, what: str, request: str, answer: ev.Done | ev.NotPrimary) -> None:
+    def _note(self, what: str, request: str, answer: ev.Done | ev.NotPrimary | ev.Full) -> None:
         """Log a call, for debugging: the buffer and shard as its key, the view as its version."""
         logs.note_call(
             what,
             key=f"{self._spec.name}/{self._shard}",
             version=self._core.view.number,
             request=request,
-            outcome="ok" if isinstance(answer, ev.Done) else "not primary",
+            outcome=OUTCOMES[type(answer)],
             failed=False,
         )
 
