@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from memories.actors import logs
+from memories.actors.logs import LogSettings
 from memories.actors.replay.core import events as ev
 from memories.actors.replay.core.draws import Mass
 from memories.actors.replay.core.model import Replica, ShardView
@@ -15,6 +20,18 @@ from memories.actors.replay.spec import ReplaySpec
 from memories.replay import Schema
 
 SCHEMA = Schema({"row": "int64"})
+
+
+@contextmanager
+def own_logging() -> Iterator[None]:
+    """An actor sets up the logging of its process: here that is the test's."""
+    root = logging.getLogger(logs.ROOT)
+    before = root.handlers[:], root.propagate, root.level
+    try:
+        yield
+    finally:
+        root.handlers[:], root.propagate = before[:2]
+        root.setLevel(before[2])
 
 
 class LocalShards:
@@ -33,7 +50,10 @@ class LocalShards:
     def add_shard(self, shard: int) -> None:
         actor = object.__new__(ReplayShard)
         begin: Any = actor.__init__  # type: ignore[misc]
-        self.loop.run_until_complete(begin("c", "ns", f"a{shard}", shard, "n", self.spec.to_json()))
+        with own_logging():
+            self.loop.run_until_complete(
+                begin("c", "ns", f"a{shard}", shard, "n", self.spec.to_json(), LogSettings())
+            )
         me: Replica = actor._core.me
         self.loop.run_until_complete(actor.adopt(ShardView(shard, 1, me)))
         self.shards[shard] = actor
