@@ -27,7 +27,7 @@ from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, Deadline
 from .core import events as ev
 from .core.replicated import RowsState
 from .lanes import Lanes
-from .routing import Router, result_of
+from .routing import Router, ask_shard, result_of
 from .saves import SavedShard
 from .spec import ReplaySpec
 
@@ -203,18 +203,7 @@ def _state_of(file: Path) -> RowsState:
 
 
 def _replace_rows(router: Router, shard: int, state: RowsState, deadline: Deadline) -> None:
-    held = ray.put(state)
-    while True:
-        actor = router.primary(shard)
-        answer = None if actor is None else result_of(actor.replace_rows.remote(held), deadline.remaining_s())
-        if isinstance(answer, ev.Done):
-            if answer.error is not None:
-                raise answer.error
-            return
-        if isinstance(answer, ev.NotPrimary):
-            router.learn_view(answer)
-        time.sleep(min(FIRST_BACKOFF_S, deadline.remaining_s()))
-        router.refresh(deadline.remaining_s())
+    ask_shard(router, shard, "replace_rows", deadline, ray.put(state))
 
 
 def _spread(

@@ -6,7 +6,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from ...replay.schedules import Schedule
 from ...replay.schema import Schema
 from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, MAX_BACKOFF_S, Deadline
 from . import checkpoint
+from .archive import ReplayArchive
 from .core import events as ev
 from .core.model import Layout
 from .priority_updater import PriorityUpdater
@@ -28,6 +29,9 @@ from .sampler import PREFETCH_BYTES, ReplaySampler
 from .shard_actor import ShardStats
 from .spec import ReplaySpec
 from .writer import ReplayWriter
+
+if TYPE_CHECKING:
+    from ..memory_manager import MemoryManager
 
 TIMEOUT_S = 60.0
 CHECKPOINT_TIMEOUT_S = 600.0
@@ -214,6 +218,10 @@ class Replay:
         `InvalidValue` before anything is replaced. Writers and samplers should rest meanwhile.
         """
         return checkpoint.restore(self._router, self.spec, path, timeout_s)
+
+    def archive(self, memory: MemoryManager) -> ReplayArchive:
+        """Old rows of this buffer in the tiers of the cluster (``cluster.memory()``), and the way back."""
+        return ReplayArchive(self._router, self.spec, memory)
 
     def add_shards(self, count: int = 1, *, timeout_s: float = TIMEOUT_S) -> None:
         """More shards, each with the capacity of the others. Rows that are stored stay where they are."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from typing import Any
 
 import ray
 
 from ...errors import Closed, Unavailable
-from ..calls import ATTEMPT_S, GONE, Deadline, get, persist
+from ..calls import ATTEMPT_S, FIRST_BACKOFF_S, GONE, MAX_BACKOFF_S, Deadline, get, persist
 from ..names import coordinator_name
 from .core import events as ev
 from .core.model import Layout, ShardView
@@ -106,6 +107,30 @@ class Router:
 
     def _forget_directory(self) -> None:
         self._coordinator = None
+
+
+def ask_shard(router: Router, logical: int, method: str, deadline: Deadline, *arguments: Any) -> Any:
+    """What the shard, or the one that answers for it now, says to a call that may be repeated.
+
+    Asks again while nobody answers; errors of ours are raised.
+    """
+    backoff_s = FIRST_BACKOFF_S
+    while True:
+        actor = router.primary(router.layout().home_of(logical))
+        answer = None
+        if actor is not None:
+            answer = result_of(
+                getattr(actor, method).remote(*arguments), min(ATTEMPT_S, deadline.remaining_s())
+            )
+        if isinstance(answer, ev.NotPrimary):
+            router.learn_view(answer)
+        elif answer is not None and not isinstance(answer, ev.Full):
+            if isinstance(answer, ev.Done) and answer.error is not None:
+                raise answer.error
+            return answer.result if isinstance(answer, ev.Done) else answer
+        time.sleep(min(backoff_s, deadline.remaining_s()))
+        backoff_s = min(2 * backoff_s, MAX_BACKOFF_S)
+        router.refresh(deadline.remaining_s())
 
 
 def result_of(ref: ray.ObjectRef[Any], timeout_s: float) -> Any:

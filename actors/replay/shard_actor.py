@@ -58,6 +58,15 @@ class ShardSample:
 
 
 @dataclass(frozen=True, slots=True)
+class OldRows:
+    """Rows in the order in which they were inserted, with their priorities where they have some."""
+
+    handles: NDArray[np.int64]
+    columns: Mapping[str, NDArray[Any]]
+    priorities: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, slots=True)
 class ShardStats:
     """One replica in figures. `inserted` and `sampled` count rows since the shard was made."""
 
@@ -171,6 +180,21 @@ class ReplayShard:
         if isinstance(done, ev.Done) and done.result:
             self._figures.drawn(done.result.handles)
         return done
+
+    async def oldest(self, count: int) -> OldRows | ev.NotPrimary:
+        """The rows that were stored longest, which stay."""
+        if self._core.role is not Role.PRIMARY:
+            return ev.NotPrimary(self._core.view)
+        buffer = self._core.rows.buffer
+        handles = buffer.handles()[:count]
+        batch, _ = buffer.read(handles)
+        return OldRows(
+            handles, batch.columns, buffer.priorities_of(handles) if self._spec.prioritized else None
+        )
+
+    async def remove(self, handles: NDArray[np.int64]) -> ev.Done | ev.NotPrimary:
+        """These rows leave, as far as they are here; `Done.result` is how many were."""
+        return await self._propose(ev.RemoveRows(handles))
 
     async def replace_rows(self, state: RowsState) -> ev.Done | ev.NotPrimary:
         """Hold these rows in place of all that are here, on every replica."""
