@@ -10,14 +10,17 @@ from .model import TIER_ORDER, Kind, MemberId, Outcome
 from .transfer import Transfer
 
 if TYPE_CHECKING:
+    from .catalog import Entry
     from .coordinator import CoordinatorCore
 
 
 class MoveRequest:
-    """Every copy of a key moves to a member of the tier, on its own node where possible.
+    """A key moves to a member of the tier, on its own node where possible.
 
-    A copy that the key needs to be as safe as it asks for (the only durable one) stays beside the new
-    one; a copy that it does not need, once there is one in the tier, is dropped. Moves may be repeated.
+    Once there is a copy in the tier, those that the key does not need to be as safe as it asks for are
+    dropped. Of those that it needs, the ones in faster tiers sink as well, each to another node of the
+    tier, as far as there are such; the others (the only durable one; the second when one rises) stay
+    where they are. Moves may be repeated.
     """
 
     def __init__(self, core: CoordinatorCore, event: MoveMany) -> None:
@@ -27,6 +30,8 @@ class MoveRequest:
         self._left: dict[str, None] = dict.fromkeys(event.keys)
         self._dropped: dict[tuple[MemberId, MemberId], list[str]] = {}
         """By the member that keeps the key in the tier, and the one whose copy went."""
+        self._sunk: set[tuple[str, MemberId]] = set()
+        """Further copies that have been sent after the first, each of them once."""
         self._open = 0
 
     def advance(self) -> None:
@@ -56,7 +61,12 @@ class MoveRequest:
                         core.catalog.remove_holder(key, member)
                         core.transfers.remove(member, [(key, entry.version)])
                         self._dropped.setdefault((there[0], member), []).append(key)
-                self._done(key, Outcome.OK)
+                route = self._next_to_sink(key, entry)
+                if route is None:
+                    self._done(key, Outcome.OK)
+                else:
+                    self._sunk.add((key, route[0]))
+                    batches.setdefault(route, []).append(key)
                 continue
             if not movable:  # no copy is known now: there is nothing to move
                 self._done(key, Outcome.OK)
@@ -82,6 +92,21 @@ class MoveRequest:
                 transfer.add(key, core.catalog.entries[key])
             transfer.start()
         self._finish()
+
+    def _next_to_sink(self, key: str, entry: Entry) -> tuple[MemberId, MemberId] | None:
+        """A copy that is still in a faster tier than the one asked for, and where it can go."""
+        core, event = self._core, self._event
+        ready = core.placement.ready
+        rank = TIER_ORDER.index(event.tier)
+        for source in entry.holders:
+            if TIER_ORDER.index(ready[source].tier) >= rank or (key, source) in self._sunk:
+                continue
+            nodes = core.placement.nodes(member for member in entry.holders if member != source)
+            avoid = (*entry.holders, *core.doubts.uncertain.get(key, ()))
+            target = core.placement.in_tier(event.tier, ready[source].node, entry.nbytes, avoid, but=nodes)
+            if target is not None:
+                return source, target
+        return None
 
     def _copied(self, key: str, outcome: Outcome) -> None:
         self._open -= 1

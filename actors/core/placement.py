@@ -159,12 +159,23 @@ class Placement:
         return chosen[len(taken) :]
 
     def in_tier(
-        self, tier: str, node: str, nbytes: int, bad: Collection[MemberId] = (), *, elsewhere: bool = True
+        self,
+        tier: str,
+        node: str,
+        nbytes: int,
+        bad: Collection[MemberId] = (),
+        *,
+        elsewhere: bool = True,
+        but: Collection[str] = (),
     ) -> MemberId | None:
-        """A member of the tier with room, on the node where possible (`elsewhere`: or on another)."""
-        member = next(self._candidates((tier,), node, nbytes, bad), None)  # those on the node come first
-        if member is None or elsewhere or self._ready[member].node == node:
-            return member
+        """A member of the tier with room, on the node where possible (`elsewhere`: or on another), and on
+        none of the nodes in `but`."""
+        for member in self._candidates((tier,), node, nbytes, bad):
+            on = self._ready[member].node
+            if not elsewhere and on != node:
+                return None  # those on the node come first
+            if on not in but:
+                return member
         return None
 
     def witnesses(self, nodes: Collection[str], most: int) -> list[MemberId]:

@@ -58,10 +58,18 @@ class Exhaustive:
         return chosen[len(taken) :]
 
     def in_tier(
-        self, tier: str, node: str, nbytes: int, bad: Collection[str], *, elsewhere: bool
+        self,
+        tier: str,
+        node: str,
+        nbytes: int,
+        bad: Collection[str],
+        *,
+        elsewhere: bool,
+        but: Collection[str],
     ) -> str | None:
         for member in self.candidates((tier,), node, nbytes, bad):
-            if elsewhere or self.ready[member].node == node:
+            on = self.ready[member].node
+            if (elsewhere or on == node) and on not in but:
                 return member
         return None
 
@@ -204,10 +212,11 @@ class PlacementMachine(RuleBasedStateMachine):
         assert self.placement.choose(options, nbytes, taken, bad) == self.expected.choose(
             options, nbytes, taken, bad
         )
+        but = data.draw(st.sets(st.sampled_from(NODES), max_size=2))
         for elsewhere in (True, False):
             assert self.placement.in_tier(
                 tier or "warm", node, nbytes, bad, elsewhere=elsewhere
-            ) == self.expected.in_tier(tier or "warm", node, nbytes, bad, elsewhere=elsewhere)
+            ) == self.expected.in_tier(tier or "warm", node, nbytes, bad, elsewhere=elsewhere, but=but)
         assert self.placement.on_two_nodes(taken) == self.expected.on_two_nodes(taken)
         nodes = self.placement.nodes(taken)
         assert nodes == self.expected.nodes(taken)
