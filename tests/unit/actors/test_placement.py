@@ -215,7 +215,7 @@ class PlacementMachine(RuleBasedStateMachine):
         but = data.draw(st.sets(st.sampled_from(NODES), max_size=2))
         for elsewhere in (True, False):
             assert self.placement.in_tier(
-                tier or "warm", node, nbytes, bad, elsewhere=elsewhere
+                tier or "warm", node, nbytes, bad, elsewhere=elsewhere, but=but
             ) == self.expected.in_tier(tier or "warm", node, nbytes, bad, elsewhere=elsewhere, but=but)
         assert self.placement.on_two_nodes(taken) == self.expected.on_two_nodes(taken)
         nodes = self.placement.nodes(taken)
