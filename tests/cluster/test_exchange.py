@@ -12,7 +12,7 @@ from memories.actors.calls import Deadline
 from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
 
-from .conftest import MB, wait_until
+from .conftest import MB, object_store_bytes, wait_until
 
 
 def store_used_bytes() -> int:
@@ -44,6 +44,15 @@ def test_what_moved_into_warm_is_read_as_shared_memory(memory: MemoryManager) ->
     first, second = memory.retrieve("v1"), memory.retrieve("v1")
     assert first[5] == 1
     assert np.shares_memory(first, second)
+
+
+def test_a_small_value_in_place_of_a_large_one_gives_its_memory_back(memory: MemoryManager) -> None:
+    wait_until(lambda: object_store_bytes() < MB, 30)  # what others have left has gone
+    memory.store("shrinks", np.zeros(2 * MB), tier="warm")
+    assert object_store_bytes() > 15 * MB
+    memory.store("shrinks", "small", tier="warm")
+    wait_until(lambda: object_store_bytes() < MB, 30)
+    assert memory.retrieve("shrinks") == "small"
 
 
 def test_small_and_large_values_move_together(memory: MemoryManager) -> None:
