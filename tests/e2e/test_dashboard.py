@@ -6,6 +6,7 @@ cluster apart. Screenshots go to ``$MEMORIES_SCREENSHOTS`` where that is set, el
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -460,10 +461,16 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
 ) -> None:
     """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of three."""
     span_s = 6.0
-    processes = [psutil.Process(pid) for pid in watched("pids").values()]
+    processes = list(watched("pids").values())
 
     def cpu_s() -> float:
-        return sum(times.user + times.system for times in (p.cpu_times() for p in processes))
+        """By the scheduler's own account: `cpu_times` counts in ticks of 10 ms, which is half of the bar."""
+        spent_ns = 0
+        for pid in processes:
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                    spent_ns += int((thread / "schedstat").read_text().split()[0])
+        return spent_ns / 1e9
 
     def rounds() -> int:
         return int(next(loop["rounds"] for loop in watched("status")["loops"] if loop["name"] == "observer"))
@@ -490,7 +497,7 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
             f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s "
             f"watched; {asked} rounds in {seconds:.1f} s"
         )
-        assert 3 <= asked <= seconds + 2
+        assert 2 <= asked <= seconds + 2  # the second look at the figure is one of them
     assert sorted(costs)[1] <= 0.020
 
 
