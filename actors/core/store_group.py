@@ -45,7 +45,7 @@ class StoreGroup:
         self.uncertain = False
         """Whether a leftover may sit on a disk that is out of reach."""
         self.clearing = False
-        """Whether old values have been removed, which cannot be taken back."""
+        """Whether old values have been removed, or marks written, which cannot be taken back."""
         self.forced = False
         self.failed: Outcome | None = None
         self.finished = False
@@ -143,6 +143,7 @@ class StoreGroup:
                 core.stalled.append(self)
                 return False
             for member in missing:
+                self.clearing = True  # a mark takes the place of older evidence
                 self._mark(member)
         return not self.open
 

@@ -50,10 +50,11 @@ def test_2000_seeds(seeds: int | None) -> None:
     run_seeds(20_000, seeds or 2000, 300)
 
 
-@pytest.mark.parametrize("seed", [20_378, 20_383, 21_974])
+@pytest.mark.parametrize("seed", [20_378, 20_383, 20_962, 21_974])
 def test_seeds_that_have_found_something(seed: int) -> None:
     """20,378: a rebuild fell back on a version of which a disk had only a mark, and took that for a copy.
     21,974: a member that took some keys of a store and was passed over kept them as values, listed as marks.
+    20,962: a store went back after it had written marks, and left them behind.
     """
     run_seeds(seed, 1, 300)
 
