@@ -142,6 +142,7 @@ class MemoryClient:
             visits = plan.located(wanted, located)
             if part is None:
                 found, failures = self._reader.visit(visits, deadline, copy, guess)
+                guess = None  # an exception that somebody keeps would keep the answer
                 values.update(found)
             else:
                 failures = []

@@ -76,10 +76,9 @@ class TierReading:
         blobs = self._blobs
         if isinstance(blobs, ColdBlobs):
             at_hand = node == self._node and slot.nbytes >= INLINE_BYTES and blobs.file_of(key) is not None
-        elif slot.nbytes < INLINE_BYTES:
-            at_hand = not blobs.durable
         else:
-            at_hand = self._ref(key, slot.version, node) is not None
+            # No references: one in an answer that nobody looks at may keep bytes that no budget counts.
+            at_hand = not blobs.durable and slot.nbytes < INLINE_BYTES
         return slot.version if at_hand else _NOWHERE
 
     def _ref(self, key: str, version: Version, node: str) -> Any:
