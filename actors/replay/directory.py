@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import time
 from collections.abc import Callable, Coroutine
@@ -31,6 +32,8 @@ from .spec import ReplaySpec
 log = logging.getLogger(__name__)
 
 ROUND_S = 0.5
+ROUNDS_A_LOOK = 10
+"""So seldom the log is asked whether another directory has written to it."""
 HURRY_S = 0.05
 CHANGE_POLL_S = 0.02
 COUNT_TIMEOUT_S = 2.0
@@ -289,13 +292,15 @@ class ReplayDirectory:
     # -- greeting -------------------------------------------------------------------------------------
 
     async def _watch_forever(self) -> None:
-        while True:
+        for number in itertools.count():
             with self.heartbeat.beat():
                 for issuer in list(self._issuers.values()):
                     issuer.tick()
                 for name, core in list(self._cores.items()):
                     self._feed(name, dr.Nodes(self._alive_nodes()))
                     self._feed(name, dr.Tick())
+                    if number % ROUNDS_A_LOOK == 0:
+                        self._spawn(self._look(name))
                     for shard in core.layout.draining:
                         self._spawn(self._urge(core.layout.view(shard)))
                     for actor in core.actors:
@@ -306,6 +311,12 @@ class ReplayDirectory:
                 await asyncio.wait_for(self._hurry.wait(), self.heartbeat.pause_s(ROUND_S))
             self._hurry.clear()
             await asyncio.sleep(HURRY_S)
+
+    async def _look(self, name: str) -> None:
+        """A coordinator that was replaced may have recorded a last change: nobody else tells of that."""
+        newest = await asyncio.to_thread(self._log.newest, name)
+        if newest is not None and name in self._cores:
+            self._feed(name, dr.Overtaken(newest))
 
     async def _urge(self, view: ShardView | None) -> None:
         """A shard that is to give its rows away does so, or goes on with it."""

@@ -49,6 +49,7 @@ class ReplicaProcess(Process):
 
 class DirectoryProcess(Process):
     core: DirectoryCore
+    rounds: int = 0
 
 
 class World:
@@ -217,6 +218,9 @@ class World:
             alive = tuple(n for n in self.nodes if n not in self.dead_nodes)
             self.feed_directory(directory, dr.Nodes(alive))
             self.feed_directory(directory, dr.Tick())
+            directory.rounds += 1
+            if directory.rounds % 10 == 0 and self.log:
+                self.feed_directory(directory, dr.Overtaken(self.log[max(self.log)]))
             for actor in directory.core.actors:
                 process = self.replicas.get(actor)
                 if process is not None and process.alive:

@@ -121,6 +121,11 @@ def test_many_seeds() -> None:
         run(seed, careful=seed % 3 != 0, faults=12)
 
 
+def test_a_seed_that_has_found_something() -> None:
+    """A directory that had been replaced recorded a last change, of which its successor never heard."""
+    run(11_664, careful=False, faults=15)
+
+
 @pytest.mark.soak
 def test_very_many_seeds() -> None:
     for seed in range(10_000, 12_000):

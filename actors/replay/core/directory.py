@@ -21,6 +21,7 @@ from .directory_events import (
     Event,
     Greeted,
     Nodes,
+    Overtaken,
     Record,
     Recorded,
     Refused,
@@ -143,6 +144,10 @@ class DirectoryCore:
             case Refused(newest):
                 self._proposed = None
                 if newest.number >= self.layout.number:
+                    self._begin_anew(newest)
+            case Overtaken(newest):
+                # (Where something is proposed, the answer to that will say so.)
+                if self._proposed is None and newest.number > self.layout.number:
                     self._begin_anew(newest)
             case AddShards() | DrainShard() | Drained():
                 self._wanted.append(event)

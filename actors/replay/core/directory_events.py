@@ -50,6 +50,13 @@ class Refused:
 
 
 @dataclass(frozen=True, slots=True)
+class Overtaken:
+    """The log has something newer, which a directory that was thought to be gone has written."""
+
+    newest: Layout
+
+
+@dataclass(frozen=True, slots=True)
 class AddShards:
     """An operator wants more shards."""
 
@@ -71,7 +78,9 @@ class Drained:
     heir: int
 
 
-Event = Nodes | Greeted | Unreachable | Recorded | Refused | AddShards | DrainShard | Drained | Tick
+Event = (
+    Nodes | Greeted | Unreachable | Recorded | Refused | Overtaken | AddShards | DrainShard | Drained | Tick
+)
 
 # -- commands -----------------------------------------------------------------------------------------
 
