@@ -24,8 +24,6 @@ from .spec import ReplaySpec
 
 MAX_PAUSE_S = 0.1
 """A shard that had no rows is asked again after so long at most."""
-LATE_S = 0.5
-"""What a shard has not given by then is asked of the others as well."""
 LOOK_AGAIN_S = 1.0
 
 
@@ -125,12 +123,13 @@ class QueueReader:
             shard for shard, take in self._takes.items() if shard not in shards and not take.count
         ]:
             del self._takes[logical]
-        coming = sum(take.count for take in self._takes.values() if now_s - take.sent_s < LATE_S)
-        missing = wanted - self._rows - coming
-        for shard in shards:
-            take = self._takes.setdefault(shard, Take())
-            if missing > 0 and not take.count and now_s >= take.due_s:
-                take.count = -(-missing // len(shards))
+        # What a shard has not given yet is asked of no other one: a reader holds no more than was wanted.
+        missing = wanted - self._rows - sum(take.count for take in self._takes.values())
+        free = [take for shard in shards if not (take := self._takes.setdefault(shard, Take())).count]
+        free = [take for take in free if now_s >= take.due_s]
+        for turn, take in enumerate(free):
+            take.count = max(0, -(-missing // (len(free) - turn)))
+            missing -= take.count
         for logical, take in self._takes.items():
             if take.count and take.ref is None and now_s >= take.due_s:
                 self._send(logical, take)
