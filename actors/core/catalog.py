@@ -172,11 +172,15 @@ class Catalog:
         keys = self.keys_at.pop(member, {})
         self._used_bytes.pop(member, None)
         held = {}
+        smaller: dict[tuple[MemberId, ...], tuple[MemberId, ...]] = {}
         for key in keys:
             entry = self.entries[key]
             held[key] = entry.version
-            if member in entry.holders:
-                entry.holders = tuple(other for other in entry.holders if other != member)
+            holders = entry.holders
+            left = smaller.get(holders)
+            if left is None:
+                left = smaller[holders] = tuple(other for other in holders if other != member)
+            entry.holders = left  # one tuple for all that are in the same places
             if member in entry.marks:
                 entry.marks = tuple(other for other in entry.marks if other != member)
         return held
