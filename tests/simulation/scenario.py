@@ -275,7 +275,7 @@ class Scenario:
     def _end_node(self, node: str) -> None:
         world = self.world
         lives = [life for life in world.lives() if life.node == node]
-        if node in world.down or not world.may_die(lives):
+        if world.healed or node in world.down or not world.may_die(lives):
             return self._undo_drain(node)
         world.network.log(f"{node} is taken away")
         world.down.add(node)

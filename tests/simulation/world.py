@@ -43,6 +43,7 @@ class World:
         self.media_fail = 0.0
         self.destructive = False
         self.nodes = [f"n{number}" for number in range(nodes)]
+        self.healed = False
         self.down: set[str] = set()
         self.members: dict[str, TierProcess] = {}
         """The newest life of each member."""
@@ -192,6 +193,7 @@ class World:
 
     def heal(self) -> None:
         """Everybody comes back and wakes; the network works."""
+        self.healed = True
         network = self.network
         network.cut_off.clear()
         network.loss = network.repeats = self.media_fail = 0.0
