@@ -77,9 +77,9 @@ class MemoryClient:
         sizes = parcel.sizes()
         try:
             for left in reversed(range(FULL_TRIES)):
-                request = self._connection.next_request()
-                event = ev.StoreMany(request, tuple(keys), sizes, parcel, options)
-                reply = self._connection.ask(event, f"storing {count_of(keys)}", timeout_s)
+                with self._connection.turn() as request:
+                    event = ev.StoreMany(request, tuple(keys), sizes, parcel, options)
+                    reply = self._connection.ask(event, f"storing {count_of(keys)}", timeout_s)
                 if not left or set(reply.outcomes or ()) != {Outcome.FULL}:
                     break  # otherwise nothing was stored: others took the room that was made, so once more
         finally:
@@ -90,9 +90,10 @@ class MemoryClient:
 
     def delete_many(self, keys: Sequence[str], timeout_s: float | None = None) -> int:
         """Delete distinct keys; how many there were."""
-        event = ev.DeleteMany(self._connection.next_request(), tuple(keys))
         try:
-            reply = self._connection.ask(event, f"deleting {count_of(keys)}", timeout_s)
+            with self._connection.turn() as request:
+                event = ev.DeleteMany(request, tuple(keys))
+                reply = self._connection.ask(event, f"deleting {count_of(keys)}", timeout_s)
         finally:
             self._recent.written(keys)
         outcomes = reply.outcomes or (Outcome.OK,) * len(keys)
@@ -121,8 +122,10 @@ class MemoryClient:
 
     def update(self, keys: Sequence[str], changes: Mapping[str, Any], timeout_s: float | None = None) -> None:
         """Change what is said about keys (pinned, priority, expiry), not their values."""
-        event = ev.UpdateKeys(self._connection.next_request(), tuple(keys), changes)
-        raise_first(self._connection.ask(event, f"changing {count_of(keys)}", timeout_s), keys)
+        with self._connection.turn() as request:
+            event = ev.UpdateKeys(request, tuple(keys), changes)
+            reply = self._connection.ask(event, f"changing {count_of(keys)}", timeout_s)
+        raise_first(reply, keys)
 
     def retrieve_many(self, keys: Sequence[str], timeout_s: float | None = None) -> list[Any]:
         """The values of keys, in their order. Raises for the first key that cannot be read."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import uuid
+from contextlib import AbstractContextManager
 from typing import Any
 
 import ray
@@ -18,6 +19,7 @@ from .core.model import MemberId, MemberInfo, RequestId
 from .core.read_plan import Asking
 from .running import find_coordinator
 from .session import check_not_forked
+from .turns import Turns
 
 DEFAULT_TIMEOUT_S = 60.0
 
@@ -33,6 +35,7 @@ class Connection:
         self.node = ray.get_runtime_context().get_node_id()
         self._name = uuid.uuid4().hex
         self._numbers = itertools.count(1)
+        self._turns = Turns(self._name)
         self._closed = False
         self._lock = threading.Lock()
         self._coordinator: Any = None
@@ -58,8 +61,12 @@ class Connection:
         self.coordinator().tell.remote(event)
 
     def next_request(self) -> RequestId:
-        """The id of a new request."""
+        """The id of a request that may come in any order; one that changes keys takes a `turn`."""
         return RequestId(self._name, next(self._numbers))
+
+    def turn(self) -> AbstractContextManager[RequestId]:
+        """The id of a request that changes keys, for as long as it runs: see `Turns`."""
+        return self._turns.take()
 
     def timeout_or_default(self, timeout_s: float | None) -> float:
         """The timeout of a call."""
