@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import MEMORIES, memories
+from tests.support.dashboard_server import heed_ctrl_c
 
 
 def test_version() -> None:
@@ -125,7 +126,10 @@ def test_the_dashboard_says_where_it_is_and_why_it_cannot_be_there() -> None:
     assert f"nobody can listen at 127.0.0.1:{port}: Address already in use" in done.stderr
     assert "Traceback" not in done.stderr
     serving = subprocess.Popen(
-        [str(MEMORIES), "dashboard", "--port", str(port)], stdout=subprocess.PIPE, text=True
+        [str(MEMORIES), "dashboard", "--port", str(port)],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=heed_ctrl_c,
     )
     try:
         assert serving.stdout is not None

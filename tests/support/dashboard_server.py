@@ -41,6 +41,7 @@ class Server:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=heed_ctrl_c,
         )
         self.url = f"http://127.0.0.1:{self.port}"
         _wait_until_it_answers(f"{self.url}/_stcore/health", self.process)
@@ -53,6 +54,11 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.communicate()[0]
+
+
+def heed_ctrl_c() -> None:
+    """In a new process: let Ctrl-C end it, also where a shell in the background has us all ignore it."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def _free_port() -> int:
