@@ -251,8 +251,8 @@ def test_the_tiers_page_shows_flows_keys_and_members(
     page = browser.wait(
         lambda p: p["charts"] == 2 and p["diagrams"] >= 1, "both charts and the diagram of flows"
     )
-    moved = next(flow for flow in watched("status")["flows"] if flow["what"] == "moved")
-    assert (moved["source"], moved["target"]) == ("warm", "cold")
+    flows = {(flow["what"], flow["source"], flow["target"]): flow for flow in watched("status")["flows"]}
+    moved = flows["moved", "warm", "cold"]  # what is read much may have risen by itself, the other way
     assert f"moved {figures.count(moved['keys'])} keys" in page["text"]
 
 
