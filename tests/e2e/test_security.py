@@ -235,7 +235,7 @@ def test_the_logs_say_which_key_version_and_request(guarded: Guarded) -> None:
     assert stored[0]["cluster"] == "guarded"
     assert stored[0]["outcome"] == "ok"
     assert re.fullmatch(r"\d+\.\d+", stored[0]["version"])
-    assert re.fullmatch(r"[0-9a-f]{32}/\d+", stored[0]["request"])
+    assert re.fullmatch(r"[0-9a-f]{32}\.\d+/\d+", stored[0]["request"])
     refused = [line for line in lines if line.get("key") == "big" and line["level"] == "WARNING"]
     assert refused, sorted({line["message"] for line in lines})
     assert refused[0]["request"]
