@@ -333,7 +333,7 @@ def open_cluster(
 
     try:
         if start:
-            coordinator = start_coordinator(name, namespace, config, CoreConfig())
+            coordinator = start_coordinator(name, namespace, config.starting(), CoreConfig())
         else:
             coordinator = find_coordinator(name, namespace)
         version = get(coordinator.wait_ready.remote(timeout_s), timeout_s + 5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,8 @@ class ClusterConfig:
     storage_path: folder for the durable tiers on each node; None for one in the user's data folder.
     glacier: provider and configuration of the glacier tier; None for no glacier.
     gpu_fraction: share of a GPU that a hot actor asks Ray for, so that learners keep the rest.
-    temporary: nothing of the durable tiers outlives the cluster.
+    temporary: nothing of the durable tiers outlives the cluster, which also finds nothing of an earlier one.
+    instance: tells the disks of one temporary cluster from those of the next of its name.
     node_selector: custom Ray resource that a node must have to carry tiers; None for every node.
     log_format, log_level: "text" or "json", and "DEBUG" to "ERROR", for the logs of the actors; None takes
         ``MEMORIES_LOG`` and ``MEMORIES_LOG_LEVEL`` of each node's environment.
@@ -59,10 +61,15 @@ class ClusterConfig:
     node_selector: str | None = None
     replicas: int = 1
     temporary: bool = False
+    instance: str = field(default="", repr=False)
     migration_policy: MigrationPolicy | None = None
     cold_options: Mapping[str, Any] = field(default_factory=dict)
     log_format: str | None = None
     log_level: str | None = None
+
+    def starting(self) -> ClusterConfig:
+        """That of a cluster which begins now, for all of its actors, however often they restart."""
+        return replace(self, instance=uuid.uuid4().hex[:12]) if self.temporary else self
 
     def __post_init__(self) -> None:
         for name in ("hot_bytes", "warm_bytes", "cold_bytes"):

@@ -39,6 +39,7 @@ from .migration import Migration
 from .migrator import Migrator
 from .nodes import GREETING_TIMEOUT_S, NodeWatch
 from .observer import Observer
+from .own_loop import OwnLoop, answer_of, within
 from .replay.directory import ReplayDirectory
 from .snapshots import SnapshotMaker
 from .status import Snapshot
@@ -54,12 +55,10 @@ KEPT_REPLIES = 4096
 class Coordinator:
     """Feeds the core with events, performs its commands, and answers those who wait."""
 
-    async def __init__(  # type: ignore[misc]  # Ray awaits it
-        self, cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig
-    ) -> None:
+    def __init__(self, cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig) -> None:
         logs.set_up(cluster, "coordinator", config.log_format, config.log_level)
         self.cluster = cluster
-        self._loop = asyncio.get_running_loop()
+        self._loop = OwnLoop.running()
         self._owner = f"{ray.get_runtime_context().get_actor_id()}/{uuid.uuid4().hex}"
         self._core = CoordinatorCore(
             owner=self._owner,
@@ -129,7 +128,7 @@ class Coordinator:
                 await self._cuts.wait(event.keys)
             future = self._waiting.setdefault(request, self._loop.create_future())
             self._feed(event)
-        return await asyncio.shield(future)
+        return await future
 
     async def tell(self, event: ev.Event) -> None:
         """Pass on an event that has no answer: a corrupt copy, an operator's decision."""
@@ -142,7 +141,7 @@ class Coordinator:
         activity = self._activity
         if source == self._owner and activity.newest_number <= after:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._announced.wait(), timeout_s)
+                await within(self._announced.wait(), timeout_s)
         if source and source != self._owner:
             after = 0
         found = activity.since(after) if source else ()
@@ -265,9 +264,9 @@ class Coordinator:
                 self._spawn(self._order(command))
             case cmd.Stop():
                 log.warning("this coordinator stops: %s", command.reason)
-                ray.actor.exit_actor()  # type: ignore[no-untyped-call]
+                ray.kill(ray.get_runtime_context().current_actor, no_restart=True)
             case _:
-                self._spawn(self._send(command))
+                self._loop.begin(self._send(command), self._tasks)
 
     async def _send(self, command: cmd.MemberCommand) -> None:
         """A command to a member. No answer, for whatever reason, is a lost message: the core repeats it."""
@@ -281,7 +280,7 @@ class Coordinator:
                 answer = handle.execute.remote(wire.dump(command), self._nodes.actor_name(command.source))
             else:
                 answer = handle.execute.remote(wire.dump(command))
-            self._feed(wire.load(await answer))
+            self._feed(wire.load(await answer_of(answer)))
         except ray.exceptions.RayTaskError as error:
             log.error("%s failed: %s", type(command).__name__, error, extra={"member": member})
         except ray.exceptions.RayError:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from ..errors import Unavailable
 from .core.coordinator import CoordinatorCore
 from .core.model import Kind
+from .own_loop import within
 
 BARRIER_S = 5.0
 """So long a cut waits for the writes that are under way; meanwhile no new ones begin."""
@@ -82,7 +83,7 @@ class Cuts:
                 continue
             cut.urgent.update(dict.fromkeys(cut.unread.intersection(keys)))
             try:
-                await asyncio.wait_for(cut.progress.wait(), min(1.0, ends_s - now_s))
+                await within(cut.progress.wait(), min(1.0, ends_s - now_s))
             except TimeoutError:
                 continue
 

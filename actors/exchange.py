@@ -23,6 +23,7 @@ from ..tiers.record import Record
 from .core import commands as cmd
 from .core import tier as core
 from .core.model import MemberId, Outcome
+from .own_loop import within
 from .parcel import INLINE_BYTES, views
 
 log = logging.getLogger(__name__)
@@ -68,7 +69,7 @@ class Exchange:
         together, *by_itself = answers if apart else [answers]
         refs = dict(zip(apart, by_itself, strict=True))
         try:
-            handed = await asyncio.wait_for(together, FETCH_TIMEOUT_S)
+            handed = await within(together, FETCH_TIMEOUT_S)
             slots, received = [], nothing
             for i, found in enumerate(handed):
                 slot, received[i] = await self._receive(found, refs.get(i))
@@ -89,7 +90,7 @@ class Exchange:
             buffers = tuple(owned(view) for view in views(arrays))
             good = _verified(record, buffers)
         else:
-            buffers = views(await asyncio.wait_for(ref, FETCH_TIMEOUT_S))
+            buffers = views(await within(ref, FETCH_TIMEOUT_S))
             good = await asyncio.to_thread(_verified, record, buffers)
         if record.checksums and not good:
             return Outcome.CORRUPT, None

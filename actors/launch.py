@@ -7,9 +7,11 @@ All actors are detached, so that they outlive the driver that made them, and res
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import ray
+from ray.actor import ActorClass
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from .config import ActorSettings, ClusterConfig
@@ -17,13 +19,23 @@ from .core.model import CoreConfig
 from .gpu_share import actors_for, options_for
 from .logs import LogSettings
 from .names import coordinator_name, memoria_actor_name, tier_actor_name
+from .threaded import threaded
 
 HEAD = "node:__internal_head__"
 HEAD_SHARE = 0.001
 
-MEMBER_CALLS = 1_000
-COORDINATOR_CALLS = 10_000
-"""Requests that may wait in the coordinator at the same time."""
+READERS = 32
+"""Threads of a tier actor that answer readers."""
+COMMANDS = 128
+"""Threads of a tier actor in which commands of the coordinator wait for disks and for other tiers."""
+REQUESTS = 512
+"""Threads of the coordinator in which requests for keys wait; more of them wait for these."""
+WAITS = 512
+"""Threads of the coordinator in which subscribers, and requests about replay, wait."""
+OPERATIONS = 32
+"""Threads of the coordinator for everything else, which nothing keeps waiting for long."""
+SHARD_CALLS = 1_000
+"""Calls that a replay shard may have under way at the same time."""
 
 
 def tiers_of_node(node: Mapping[str, Any], config: ClusterConfig) -> Iterator[tuple[str, int]]:
@@ -42,14 +54,13 @@ def start_tier_actor(
     cluster: str, namespace: str, config: ClusterConfig, node_id: str, tier: str, index: int
 ) -> Any:
     """The tier actor of a node, which is started if it does not run yet."""
-    from .tier_actor import TierActor
-
     return _start(
-        TierActor,
+        _tier_class(),
         tier_actor_name(cluster, f"{node_id}/{tier}{index}"),
         (cluster, namespace, node_id, tier, index, config),
         namespace=namespace,
-        max_concurrency=MEMBER_CALLS,
+        max_concurrency=READERS,
+        enable_task_events=False,  # thousands of calls a second: Ray would record each
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
         **options_for(tier, _gpus(node_id), config.gpu_fraction),
     )
@@ -57,14 +68,13 @@ def start_tier_actor(
 
 def start_coordinator(cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig) -> Any:
     """The coordinator of a cluster, on the head node; the one that runs, if there is one."""
-    from .coordinator import Coordinator
-
     return _start(
-        Coordinator,
+        _coordinator_class(),
         coordinator_name(cluster),
         (cluster, namespace, config, core),
         namespace=namespace,
-        max_concurrency=COORDINATOR_CALLS,
+        max_concurrency=OPERATIONS,
+        enable_task_events=False,
         resources={HEAD: HEAD_SHARE},
     )
 
@@ -111,16 +121,32 @@ def start_replay_shard(
         actor,
         (cluster, namespace, actor, shard, node_id, spec, log_settings),
         namespace=namespace,
-        max_concurrency=MEMBER_CALLS,
+        max_concurrency=SHARD_CALLS,
         enable_task_events=False,  # thousands of calls a second: Ray would record each
         scheduling_strategy=NodeAffinitySchedulingStrategy(node_id, soft=False),
     )
 
 
-def _start(kind: type, name: str, arguments: tuple[Any, ...], **options: Any) -> Any:
+@cache
+def _tier_class() -> Any:
+    from .tier_actor import TierActor
+
+    return threaded(TierActor, {"commands": COMMANDS}, {"execute": "commands"})
+
+
+@cache
+def _coordinator_class() -> Any:
+    from .coordinator import Coordinator
+
+    threads = {"requests": REQUESTS, "waits": WAITS}
+    groups = {"ask": "requests", "events_after": "waits", "replay": "waits", "wait_ready": "waits"}
+    return threaded(Coordinator, threads, groups)
+
+
+def _start(kind: Any, name: str, arguments: tuple[Any, ...], **options: Any) -> Any:
     """The actor of this name: the one that runs, if there is one."""
     return (
-        ray.remote(kind)
+        (kind if isinstance(kind, ActorClass) else ray.remote(kind))
         .options(
             name=name,
             get_if_exists=True,

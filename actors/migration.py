@@ -23,6 +23,7 @@ from .core.membership import Phase
 from .core.model import Outcome, RequestId
 from .heartbeat import Heartbeat
 from .migrator import SINKING, Migrator, Plan
+from .own_loop import within
 from .residents import Noted
 from .status import MigrationStatus
 
@@ -32,6 +33,10 @@ ROUND_S = 0.25
 SLICES_A_ROUND = 4
 CATCH_UP_S = 0.02
 """The pause after a round that has not worked through everything."""
+FETCH_PAUSE_S = 0.01
+"""So long reads are collected before somebody looks at what they lead to; not the first one."""
+IDLE_FETCH_PAUSE_S = 0.1
+"""The same where there is nothing that could be brought up."""
 MOVE_TIMEOUT_S = 60.0
 """A move that takes longer is left to itself: others go on."""
 ROOM_TRIES = 4
@@ -133,7 +138,7 @@ class Migration:
         try:
             request = RequestId(self._client, next(self._numbers))
             move = ev.MoveMany(request, plan.keys, plan.tier, plan.node)
-            reply = await asyncio.wait_for(self._ask(move), MOVE_TIMEOUT_S)
+            reply = await within(asyncio.shield(self._ask(move)), MOVE_TIMEOUT_S)
             outcomes = reply.outcomes or (Outcome.OK,) * len(plan.keys)
         except TimeoutError:
             log.warning(
@@ -201,7 +206,9 @@ class Migration:
                     task = asyncio.get_running_loop().create_task(self._move(plan))
                     self._fetching.add(task)
                     task.add_done_callback(self._fetching.discard)
-            await asyncio.sleep(beat.pause_s(0.0))
+            # Not for every read by itself: the loop would take turns with those who read.
+            idle = not self._migrator.may_fetch_ahead
+            await asyncio.sleep(beat.pause_s(IDLE_FETCH_PAUSE_S if idle else FETCH_PAUSE_S))
 
     def status(self) -> MigrationStatus:
         """What migration has done, and what it goes by."""

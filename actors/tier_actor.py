@@ -31,6 +31,7 @@ from .core.events import Done, InventoryReported
 from .core.model import Clients, Kind, MemberInfo, Outcome
 from .exchange import FETCH_TIMEOUT_S, Exchange, Received, answers_apart
 from .host import report_host
+from .own_loop import answer_of, outside
 from .parcel import Bytes, Parcel, split, views
 from .readings import Reading, Readings, ReadMany
 from .reports import HostReport
@@ -50,12 +51,12 @@ is not written to at all: its bytes are there already, whatever their number."""
 class TierActor:
     """Keeps blobs, and tells a reader on its own node where they are in shared memory."""
 
-    async def __init__(  # type: ignore[misc]  # Ray awaits it
+    def __init__(
         self, cluster: str, namespace: str, node: str, tier: str, index: int, config: ClusterConfig
     ) -> None:
         logs.set_up(cluster, f"{node}/{tier}{index}", config.log_format, config.log_level)
         self._cluster, self._namespace, self._node = cluster, namespace, node
-        self._medium: Medium = await asyncio.to_thread(open_medium, cluster, node, tier, index, config)
+        self._medium: Medium = open_medium(cluster, node, tier, index, config)
         self._blobs = self._medium.blobs
         info = MemberInfo(
             member=self._medium.member,
@@ -67,7 +68,7 @@ class TierActor:
             highest_epoch=self._medium.epoch,
         )
         self._metadata = MetadataIndex()
-        self._core = core.TierCore(info, await asyncio.to_thread(self._recover))
+        self._core = core.TierCore(info, self._recover())
         self._reading = TierReading(self._core, self._blobs, node)
         self._answers: dict[int, asyncio.Future[Done | InventoryReported]] = {}
         self._fetched: dict[int, list[Received | None]] = {}
@@ -92,7 +93,7 @@ class TierActor:
         """
         command: cmd.MemberCommand = wire.load(message)
         if command.fence.epoch > self._core.epoch and self._medium.disk is not None:
-            await asyncio.to_thread(self._medium.disk.raise_epoch, command.fence.epoch)
+            await outside(self._medium.disk.raise_epoch, command.fence.epoch)
         stamp = command.fence.stamp
         future = self._answers.get(stamp)
         if future is None:
@@ -117,12 +118,12 @@ class TierActor:
             await self._act(self._core.reset(command, time.time_ns()))
         elif command.incarnation == self._core.info.incarnation and self._medium.disk is not None:
             log.warning("the disk of %s was given up; it is put aside", self._core.info.member)
-            await asyncio.to_thread(self._medium.quarantine)
+            await outside(self._medium.quarantine)
             os._exit(1)  # Ray starts this actor again, which then takes a new disk
 
     async def close(self, delete: bool) -> None:
         """Release the medium; with `delete`, remove what is on it."""
-        await asyncio.to_thread(self._medium.close, delete)
+        await outside(self._medium.close, delete)
 
     # -- what readers call --------------------------------------------------------------------------------
 
@@ -132,7 +133,7 @@ class TierActor:
         if self._medium.in_memory or request.is_guess:
             found = self._reading.read_all(request)
         else:
-            found = await asyncio.to_thread(self._reading.read_all, request)
+            found = await outside(self._reading.read_all, request)
         self.reads += sum(map(bool, map(any, found.versions))) if request.is_guess else len(request.keys)
         answer: bytes | Readings = wire.dump(found)
         return answer
@@ -140,13 +141,11 @@ class TierActor:
     async def read_part(self, incarnation: int, key: str, version: Version, selection: Selection) -> Reading:
         """Some bytes of one value."""
         self.reads += 1
-        return await asyncio.to_thread(
-            self._reading.read_part, incarnation, key, Version(*version), selection
-        )
+        return await outside(self._reading.read_part, incarnation, key, Version(*version), selection)
 
     async def headers(self, incarnation: int, key: str, version: Version) -> Record | None:
         """What is said of a value, without its bytes."""
-        return await asyncio.to_thread(self._reading.whole_record, incarnation, key, Version(*version))
+        return await outside(self._reading.whole_record, incarnation, key, Version(*version))
 
     async def query(
         self, metadata_filter: Mapping[str, Any], sort: Any, limit: int | None
@@ -172,7 +171,7 @@ class TierActor:
             for key in list(self._core.slots):
                 if self._core.hold(key):
                     try:
-                        await asyncio.to_thread(_recompress, blobs, key, method, level)
+                        await outside(_recompress, blobs, key, method, level)
                     finally:
                         await self._act(self._core.release(key))
         return before, blobs.used_bytes
@@ -214,7 +213,7 @@ class TierActor:
     async def _on_medium(self, nbytes: int, function: Callable[..., T], *arguments: Any) -> T:
         if self._medium.in_memory and (nbytes <= INLINE_WRITE_BYTES or isinstance(self._blobs, SharedBlobs)):
             return function(*arguments)
-        return await asyncio.to_thread(function, *arguments)
+        return await outside(function, *arguments)
 
     def _nbytes(self, action: core.Write) -> int:
         return sum(slot.nbytes for slot in action.slots)
@@ -245,7 +244,7 @@ class TierActor:
         if isinstance(parcel.slab, bytes):
             slab = parcel.slab
         else:
-            slab = await asyncio.wait_for(parcel.slab, FETCH_TIMEOUT_S)
+            slab = await answer_of(parcel.slab, FETCH_TIMEOUT_S)
         positions = action.rows if command.rows is None else [command.rows[row] for row in action.rows]
         now_s = time.time()
         clients: dict[Clients, Mapping[str, int]] = {}
@@ -256,7 +255,7 @@ class TierActor:
                 assert packed.inline is not None
                 buffers = split(packed.inline, packed.lengths)
             else:
-                buffers = views(await asyncio.wait_for(packed.ref, FETCH_TIMEOUT_S))
+                buffers = views(await answer_of(packed.ref, FETCH_TIMEOUT_S))
                 if shared is not None:
                     shared.note_ref(key, slot.version, packed.ref)
             marks = clients.get(slot.clients)
@@ -358,7 +357,7 @@ class TierActor:
     ) -> Any:
         """Values for another tier actor: slot, record and bytes of each, or why not. The bytes of those at
         the positions `apart` are returned after the list, each by itself."""
-        handed = await asyncio.to_thread(self._reading.hand_over, incarnation, keys, versions)
+        handed = await outside(self._reading.hand_over, incarnation, keys, versions)
         return answers_apart(handed, apart)
 
     async def held_bytes(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -69,6 +70,8 @@ class Medium:
             aside = () if self.disk is None else self.disk.folder.parent.glob(f"*.{QUARANTINED}-*")
             for folder in (*self.folders, *aside):
                 shutil.rmtree(folder, ignore_errors=True)
+                with contextlib.suppress(OSError):  # others still have theirs in it
+                    folder.parent.rmdir()
 
 
 def open_medium(cluster: str, node: str, tier: str, index: int, config: ClusterConfig) -> Medium:
@@ -138,12 +141,13 @@ def _glacier(cluster: str, config: ClusterConfig) -> Medium:
 
 
 def storage_root(cluster: str, config: ClusterConfig) -> Path:
-    """Where the durable tiers of a cluster lie on a node: a folder of the user's, or one that a private
-    cluster removes with itself."""
+    """Where the durable tiers of a cluster lie on a node: a folder of the user's, or one that a temporary
+    cluster removes with itself. What a temporary one has left behind that was killed, nobody takes up."""
+    if config.temporary:
+        parent = Path(tempfile.gettempdir()) if config.storage_path is None else config.storage_path
+        return parent / f"memories-{cluster}-{config.instance}"
     if config.storage_path is not None:
         return config.storage_path / cluster
-    if config.temporary:
-        return Path(tempfile.gettempdir()) / f"memories-{cluster}"
     return data_folder() / "clusters" / cluster
 
 

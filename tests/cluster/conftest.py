@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import gc
 import os
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 # A lost raylet is noticed in about two seconds instead of thirteen.
 os.environ.setdefault("RAY_health_check_period_ms", "500")
@@ -53,8 +50,6 @@ def cluster(ray_cluster: RayCluster, request: pytest.FixtureRequest) -> Iterator
     """A cluster of ours in the shared Ray, removed with everything that it stored."""
     config = ClusterConfig(hot_bytes=200 * MB, cold_bytes=1024 * MB, temporary=True)
     name = request.module.__name__.rpartition(".")[2]
-    # A run that was killed has left its disks behind, with versions that this one will use as well.
-    shutil.rmtree(Path(tempfile.gettempdir()) / f"memories-{name}", ignore_errors=True)
     opened = connect(name=name, config=config)
     yield opened
     opened.shutdown(delete=True)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,3 +147,22 @@ def test_a_cluster_whose_coordinator_dies_meanwhile_is_ended_all_the_same(ray_cl
     wait_until(lambda: actors_of("short-lived") == [], 30)
     with pytest.raises(NotRunning, match=r"cluster 'short-lived' does not run \(any more\)"):
         memory.retrieve("k")
+
+
+def test_a_temporary_cluster_does_not_find_the_disks_of_one_that_was_killed(ray_cluster: RayCluster) -> None:
+    config = ClusterConfig(hot_bytes=MB, warm_bytes=MB, cold_bytes=10 * MB, temporary=True)
+    with connect(name="again", config=config).memory() as memory:
+        memory.store("old", 1, tier="cold")
+    for name in actors_of("again"):
+        ray.kill(ray.get_actor(name, NAMESPACE), no_restart=True)
+    wait_until(lambda: actors_of("again") == [], 30)
+    left = set(Path(tempfile.gettempdir()).glob("memories-again-*"))
+    cluster = connect(name="again", config=config)
+    with cluster.memory() as memory:
+        assert memory.keys() == []
+        memory.store("old", 2, tier="cold")
+        assert memory.retrieve("old") == 2
+    cluster.shutdown(delete=True)
+    assert set(Path(tempfile.gettempdir()).glob("memories-again-*")) == left
+    for folder in left:
+        shutil.rmtree(folder)

@@ -44,7 +44,7 @@ def test_every_gpu_has_its_hot_actor_and_learners_keep_the_rest(gpu_node: tuple[
     connection = cluster.client()._connection
     deadline = Deadline.after(60, "looking at the hot actors")
     actors = [connection.tier_actor(tier.member, deadline) for tier in hot]
-    places = [ray.get(a.__ray_call__.remote(lambda self: list(self._blobs.places))) for a in actors]
+    places = [ray.get(a.__ray_call__.remote(lambda self: list(self.actor._blobs.places))) for a in actors]
     assert {place for (place,) in places} == {f"cuda:{i}" for i in range(len(hot))}
 
 

@@ -109,6 +109,7 @@ def _with_a_stale_read(by_key: dict[str, list[Operation]]) -> list[Operation]:
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("memory")  # a history begins without keys
 def test_twenty_seconds_of_a_hundred_threads(cluster: Cluster, tmp_path: Path) -> None:
     history = record(cluster, tmp_path, 20.0)
     assert len(history) > 2_000
@@ -117,6 +118,7 @@ def test_twenty_seconds_of_a_hundred_threads(cluster: Cluster, tmp_path: Path) -
 
 @pytest.mark.soak
 @pytest.mark.timeout(600)
+@pytest.mark.usefixtures("memory")
 def test_sixty_seconds_of_a_hundred_threads(cluster: Cluster, tmp_path: Path) -> None:
     history = record(cluster, tmp_path, 60.0)
     assert len(history) > 6_000

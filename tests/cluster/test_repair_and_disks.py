@@ -35,7 +35,9 @@ def damage(cluster: Cluster, member: str) -> None:
     actor: Any = cluster.client()._connection.tier_actor(member, Deadline.after(60, "the tier actor"))
 
     def turn_round(self: Any) -> int:
-        files = [f for f in self._medium.disk.folder.rglob("*") if f.is_file() and f.stat().st_size > 1 << 20]
+        files = [
+            f for f in self.actor._medium.disk.folder.rglob("*") if f.is_file() and f.stat().st_size > 1 << 20
+        ]
         for file in files:
             with file.open("r+b") as opened:
                 opened.seek(file.stat().st_size // 2)
@@ -77,7 +79,9 @@ def test_a_damaged_copy_is_not_returned_and_is_replaced(
     wait_until(lambda: len(members_of(memory, "value")) == 2, 60)
     for member in members_of(memory, "value"):
         actor: Any = memory._client._connection.tier_actor(member, Deadline.after(60, "the tier actor"))
-        read = ray.get(actor.__ray_call__.remote(lambda self: bytes(self._blobs.get("value").buffers[0])))
+        read = ray.get(
+            actor.__ray_call__.remote(lambda self: bytes(self.actor._blobs.get("value").buffers[0]))
+        )
         assert read == value.tobytes()
 
 
