@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
+from ..tiers.record import Version
 from .core.model import MemberId
 
 Place = tuple[MemberId, int]
@@ -27,24 +28,27 @@ class Guesses:
     Thread-safe."""
 
     def __init__(self) -> None:
-        self._places: OrderedDict[str, tuple[Place, bool]] = OrderedDict()
-        """Where each key was, and whether that member answers guesses about it."""
+        self._places: OrderedDict[str, tuple[Place, bool, Version | None]] = OrderedDict()
+        """Where each key was, whether that member answers guesses about it, and the version, where it
+        answers only who knows that."""
         self._last: Place | None = None
         self._luck = 1.0
         self._passed = 0
         self._lock = threading.Lock()
 
-    def of(self, key: str) -> Place | None:
-        """Where to look for a key; None where guessing would not pay."""
+    def of(self, key: str) -> tuple[Place, Version | None] | None:
+        """Where to look for a key, and for which version (None: for any); None where guessing would not
+        pay."""
         with self._lock:
             known = self._places.get(key)
             if known is not None:
-                place, answers = known
-                return place if answers else None
+                place, answers, version = known
+                return (place, version) if answers else None
+            last = None if self._last is None else (self._last, None)
             if self._luck >= LEAST_LUCK:
-                return self._last
+                return last
             self._passed += 1
-            return None if self._passed % TRY_EVERY else self._last
+            return None if self._passed % TRY_EVERY else last
 
     def found(self, key: str, place: Place) -> None:
         """The coordinator has said where the key is."""
@@ -52,7 +56,9 @@ class Guesses:
             known = self._places.pop(key, None)
             if known is None and self._last is not None:
                 self._luck += LUCK_LOST * ((place == self._last) - self._luck)
-            self._places[key] = (place, known is None or known[0] != place or known[1])
+            if known is None or known[0] != place:
+                known = (place, True, None)
+            self._places[key] = known
             self._last = place
             if len(self._places) > KEYS_KEPT:
                 self._places.popitem(last=False)
@@ -62,4 +68,11 @@ class Guesses:
         with self._lock:
             known = self._places.get(key)
             if known is not None:
-                self._places[key] = (known[0], False)
+                self._places[key] = (known[0], False, None)
+
+    def led_to_memory(self, key: str, version: Version) -> None:
+        """The member has led to this version in shared memory, as it does for who asks for just that."""
+        with self._lock:
+            known = self._places.get(key)
+            if known is not None:
+                self._places[key] = (known[0], True, version)

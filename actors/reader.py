@@ -38,11 +38,14 @@ class Guess:
 
     key: str
     place: Place
+    version: Version | None
+    """The one that was asked for; None: any."""
     call: Any
 
     def was_right(self, visit: Visit) -> bool:
         """Whether the coordinator sends the reader there and nowhere else."""
-        return visit.keys == (self.key,) and (visit.member, visit.incarnation) == self.place
+        right_version = self.version is None or visit.versions == (self.version,)
+        return right_version and visit.keys == (self.key,) and (visit.member, visit.incarnation) == self.place
 
 
 def count_of(keys: Sequence[str]) -> str:
@@ -147,12 +150,16 @@ class Reader:
     def guess(self, keys: Sequence[str]) -> Guess | None:
         """Begin to read one key where it probably is, while the coordinator is still to be asked."""
         self._connection.check_usable()
-        place = self._guesses.of(keys[0]) if len(keys) == 1 else None
-        actor = None if place is None else self._connection.known_tier_actor(place[0])
-        if place is None or actor is None:
+        guessed = self._guesses.of(keys[0]) if len(keys) == 1 else None
+        if guessed is None:
             return None
-        request = wire.dump(ReadMany(place[1], tuple(keys), (), self._connection.node))
-        return Guess(keys[0], place, actor.read.remote(request))
+        place, version = guessed
+        actor = self._connection.known_tier_actor(place[0])
+        if actor is None:
+            return None
+        versions = () if version is None else (version,)
+        request = wire.dump(ReadMany(place[1], tuple(keys), versions, self._connection.node))
+        return Guess(keys[0], place, version, actor.read.remote(request))
 
     def visit(
         self, visits: Sequence[Visit], deadline: Deadline, copy: bool = False, guess: Guess | None = None
@@ -171,7 +178,8 @@ class Reader:
             failures.append(failed)
             try:
                 readings = self._answer(call, deadline)
-                if guessed and readings.versions != visit.versions:
+                any_version = guess is not None and guess.version is None
+                if guessed and any_version and readings.versions != visit.versions:
                     # It was another version than the one that counts, or costs more than a guess may.
                     if not any(readings.versions[0]):
                         self._guesses.unanswered(visit.keys[0])
@@ -194,6 +202,8 @@ class Reader:
                 elif reading.state is ReadState.OK:
                     try:
                         values[key] = self._value(key, reading, visit, deadline, copy)
+                        if reading.ref is not None:
+                            self._guesses.led_to_memory(key, reading.version)
                     except (*GONE, GetTimeoutError, Unavailable):
                         failed[key] = Outcome.UNAVAILABLE
                     except CorruptData:
