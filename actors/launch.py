@@ -28,10 +28,12 @@ READERS = 32
 """Threads of a tier actor that answer readers."""
 COMMANDS = 128
 """Threads of a tier actor in which commands of the coordinator wait for disks and for other tiers."""
-REQUESTS = 512
+REQUESTS = 256
 """Threads of the coordinator in which requests for keys wait; more of them wait for these."""
-WAITS = 512
-"""Threads of the coordinator in which subscribers, and requests about replay, wait."""
+REPLAY_REQUESTS = 256
+"""Threads of the coordinator in which requests about replay wait, for leases for instance."""
+SUBSCRIBERS = 128
+"""Threads of the coordinator in which those wait who want to hear what happens."""
 OPERATIONS = 32
 """Threads of the coordinator for everything else, which nothing keeps waiting for long."""
 SHARD_CALLS = 1_000
@@ -138,8 +140,8 @@ def _tier_class() -> Any:
 def _coordinator_class() -> Any:
     from .coordinator import Coordinator
 
-    threads = {"requests": REQUESTS, "waits": WAITS}
-    groups = {"ask": "requests", "events_after": "waits", "replay": "waits", "wait_ready": "waits"}
+    threads = {"requests": REQUESTS, "replay": REPLAY_REQUESTS, "subscribers": SUBSCRIBERS}
+    groups = {"ask": "requests", "replay": "replay", "events_after": "subscribers", "wait_ready": "replay"}
     return threaded(Coordinator, threads, groups)
 
 

@@ -125,7 +125,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
                     resume = partial(coroutine.send, None)
                 if helper is None or waits_for.done():
                     try:
-                        waits_for = resume()
+                        waits_for = _heard(resume())
                     except StopIteration as ended:
                         result: T = ended.value
                         return result
@@ -150,7 +150,7 @@ class OwnLoop(asyncio.SelectorEventLoop):
         self, coroutine: Coroutine[Any, Any, None], resume: Callable[[], Any], kept: set[asyncio.Task[None]]
     ) -> None:
         try:
-            waits_for = resume()
+            waits_for = _heard(resume())
         except StopIteration:
             return
         if isinstance(waits_for, _Outside):
@@ -197,6 +197,13 @@ class OwnLoop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
 
+def _heard(waits_for: Any) -> Any:
+    """What a coroutine waits for, heard as a task hears it; until then nobody else can wait for it."""
+    if asyncio.isfuture(waits_for):
+        waits_for._asyncio_future_blocking = False
+    return waits_for
+
+
 def _wake() -> None:
     pass
 
@@ -230,7 +237,12 @@ class _Begun(Coroutine[Any, Any, T]):
         raise NotImplementedError("it is made into a task, which sends and throws")
 
     def send(self, value: Any) -> Any:
-        return self._waits_for.pop() if self._waits_for else self._coroutine.send(value)
+        if not self._waits_for:
+            return self._coroutine.send(value)
+        waits_for = self._waits_for.pop()
+        if asyncio.isfuture(waits_for):
+            waits_for._asyncio_future_blocking = True  # as `await` tells it to a task
+        return waits_for
 
     def throw(self, *error: Any) -> Any:
         return self._coroutine.throw(*error)

@@ -220,6 +220,37 @@ def test_who_waits_for_one_that_is_begun_goes_outside_for_it(loop: OwnLoop) -> N
     assert not kept
 
 
+def test_two_may_wait_for_the_same_while_one_is_outside(loop: OwnLoop) -> None:
+    """As the repetition of a request does, while the command that it has led to is not answered."""
+    answers: list[asyncio.Future[int]] = []
+    may_end = threading.Event()
+
+    async def first() -> int:
+        answers.append(asyncio.get_running_loop().create_future())
+        loop.begin(command(), set())
+        return await answers[0]
+
+    async def command() -> None:
+        assert await outside(may_end.wait, 5)
+
+    async def again() -> int:
+        return await answers[0]
+
+    async def answer() -> None:
+        answers[0].set_result(7)
+
+    with ThreadPoolExecutor(2) as others:
+        waiting = others.submit(loop.call, first())
+        while not answers:
+            time.sleep(0.001)
+        waiting_too = others.submit(loop.call, again())
+        time.sleep(0.05)
+        may_end.set()
+        time.sleep(0.05)
+        loop.call(answer())
+        assert waiting.result(5) == waiting_too.result(5) == 7
+
+
 @pytest.mark.parametrize("waits", [True, False])
 def test_several_that_are_begun_wait_on_the_loop(loop: OwnLoop, waits: bool) -> None:
     kept: set[asyncio.Task[None]] = set()
