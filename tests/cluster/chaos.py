@@ -182,9 +182,16 @@ class Chaos:
         return int(actor["Pid"])
 
     def _coordinator(self) -> int:
-        name = coordinator_name(self.cluster.name)
-        (actor,) = [a for a in self._actors().values() if a["Name"] == name and a["State"] == "ALIVE"]
-        return int(actor["Pid"])
+        """Its process; of one that was killed just now, the next one."""
+        name, found = coordinator_name(self.cluster.name), list[int]()
+
+        def look() -> bool:
+            alive = (a for a in self._actors().values() if a["State"] == "ALIVE")
+            found[:] = [int(actor["Pid"]) for actor in alive if actor["Name"] == name]
+            return bool(found)
+
+        wait_until(look, 60)
+        return found[0]
 
     def _coordinator_handle(self) -> Any:
         return ray.get_actor(coordinator_name(self.cluster.name), NAMESPACE)
