@@ -17,7 +17,7 @@ from .checkpoint import BufferState
 from .columns import ColumnStore
 from .handles import Handles, as_handles
 from .packed_batch import PackedBatch
-from .priorities import Priorities, check_priorities
+from .priorities import Priorities, as_priorities, check_values, store_priorities
 from .samplers import PrioritizedSampler
 from .schedules import Schedule, value_at
 from .schema import Schema
@@ -235,22 +235,21 @@ class ReplayBuffer(BufferCore):
         raise and nothing is changed). Where a handle is repeated, the last priority stands.
         """
         named = as_handles(handles)
-        given = check_priorities(priorities, named.size)
+        given = as_priorities(priorities, named.size)
         with self._lock:
             if not self._built:
-                return UpdateResult(0, int(named.size))
+                check_values(given)
+                return UpdateResult(0, named.size)
             stored = self._priorities
             if stored is None:
+                check_values(given)
                 raise InvalidValue(NO_PRIORITIES)
-            slots, fresh = self._slots.resolve(named)
-            if not fresh.all():
-                slots, given = slots[fresh], given[fresh]
+            slots, given, low, high = store_priorities(self._slots, stored, named, given)
             if slots.size:
-                stored[slots] = given
-                self._note_largest(given)
+                self._max_priority = max(self._max_priority, high)
                 for selector in self._indexed:
-                    selector.update(slots)
-            return UpdateResult(int(slots.size), int(named.size - slots.size))
+                    selector.update_to(slots, given, low, high)
+            return UpdateResult(slots.size, named.size - slots.size)
 
     def priority_stats(self) -> PriorityStats:
         """Sum, count and minimum of what rows are drawn by; raises where the sampler is not prioritized."""

@@ -69,6 +69,33 @@ def tree_set(sums: Any, minima: Any, size: int, slots: Any, weights: Any) -> Non
         count = kept
 
 
+@_kernel(f"int64({_INTS}, {_FLOATS}, {_INTS}, int64, {_FLOATS}, {_INTS}, {_FLOATS}, {_FLOATS})")
+def set_priorities(
+    named: Any, given: Any, table: Any, slot_mask: int, stored: Any, slots: Any, kept: Any, bounds: Any
+) -> int:
+    """Store the priorities of the handles that ``table`` still has. Writes their slots, their priorities, and
+    the least and the largest of these; returns how many they are, or -1, with nothing done, where a
+    priority is not finite and at least 0."""
+    for i in range(given.size):
+        if not (given[i] >= 0.0 and given[i] < np.inf):  # NaN: every comparison is false
+            return -1
+    low, high = np.inf, 0.0
+    count = 0
+    for i in range(named.size):
+        handle = named[i]
+        slot = handle & slot_mask
+        if handle < 0 or slot >= table.size or table[slot] != handle:
+            continue
+        priority = given[i]
+        stored[slot] = priority
+        slots[count], kept[count] = slot, priority
+        low = min(low, priority)
+        high = max(high, priority)
+        count += 1
+    bounds[0], bounds[1] = low, high
+    return count
+
+
 @_kernel()
 def _step(sums: Any, node: int, target: float) -> tuple[int, float]:
     """One level down: without a branch, since which way it goes cannot be predicted."""

@@ -108,9 +108,15 @@ class PrioritizedSampler(Selector):
         assert priorities is not None
         self.tree.set(slots, self.scale(priorities.take(slots)))
 
+    def update_to(self, slots: Slots, priorities: NDArray[np.float64], low: float, high: float) -> None:
+        self.flush()
+        self.tree.set(slots, self._scale_between(priorities, low, high))
+
     def scale(self, priorities: NDArray[np.float64]) -> NDArray[np.float64]:
         """``p**alpha`` within its bounds; 0 stays 0."""
-        low, high = priorities.min(initial=np.inf), priorities.max(initial=0.0)
+        return self._scale_between(priorities, priorities.min(initial=np.inf), priorities.max(initial=0.0))
+
+    def _scale_between(self, priorities: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
         if low == high:  # new rows: one power for all
             return np.full(priorities.size, self._scale_within_bounds(priorities[:1])[0])
         if low >= _SAFE_LOW and high <= _SAFE_HIGH and self.alpha <= _SAFE_ALPHA:

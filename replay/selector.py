@@ -103,6 +103,10 @@ class Selector(ABC):
     def update(self, slots: Slots) -> None:  # noqa: B027 - a hook
         """The priorities of these live slots changed (a slot may be named twice)."""
 
+    def update_to(self, slots: Slots, priorities: Priorities, low: float, high: float) -> None:
+        """`update` for whoever has the new priorities at hand, with the least and the largest of them."""
+        self.update(slots)
+
     @abstractmethod
     def draw(self, count: int, rng: np.random.Generator) -> Draw:
         """Choose ``count`` rows; raises `NothingToSample` where it cannot."""
