@@ -160,7 +160,7 @@ class Newest(NamedTuple):
 
 
 def newest_frames(frames: Iterable[tuple[Frame, Segment]]) -> Newest:
-    """What counts. The order of the frames does not matter, and repetitions do not."""
+    """What counts: the highest generation, whatever the order; of repetitions the first."""
     newest = Newest({}, {}, {})
     for frame, segment in frames:
         description = frame.description()

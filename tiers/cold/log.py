@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .folder import Folder, sync_folder
+from .folder import Folder
 from .frames import HEADER_BYTES, Frame, NewFrame, pack_head
 from .segment import PayloadCheck, Place, Segment
 
@@ -22,13 +22,17 @@ class SegmentLog:
         self.found: list[tuple[Frame, Segment]] = []
         """The frames that were there at the start; taken by the store."""
         last_is_sound = False
+        lost: list[tuple[Frame, Segment]] = []
         for number in folder.segment_numbers():
             segment = Segment(folder.segments, number)
             self.segments.append(segment)
             contents = segment.load(is_whole)
-            self.found += [(frame, segment) for frame in (*contents.frames, *contents.lost)]
+            self.found += [(frame, segment) for frame in contents.frames]
+            lost += [(frame, segment) for frame in contents.lost]
             self.damage += [f"{segment.path.name}: {what}" for what in contents.damage]
             last_is_sound = not contents.damage
+        # A copy that compaction made counts before the lost one: of equal frames the first does.
+        self.found += lost
         if not last_is_sound:  # what was cut off may not be overwritten by something else
             self.rotate()
 
@@ -74,9 +78,7 @@ class SegmentLog:
 
     def drop_oldest(self) -> None:
         """Remove the oldest segment, whose frames no longer count."""
-        segment = self.segments.pop(0)
-        segment.remove()
-        sync_folder(self._folder.segments)
+        self.segments.pop(0).remove()
 
     def close(self) -> None:
         """Make everything durable and close the files."""

@@ -195,9 +195,15 @@ class Segment:
         os.write(self._index, b"".join([pack_head(*frame) for frame in frames]))
 
     def remove(self) -> None:
-        """Delete the files; those who read from them now may go on."""
-        self.path.unlink(missing_ok=True)
+        """Delete the files; those who read from them now may go on.
+
+        An index without its segment tells of lost values, so it goes first, durably: a segment that is
+        left alone by a crash is only read once more.
+        """
         self._index_path.unlink(missing_ok=True)
+        sync_folder(self.path.parent)
+        self.path.unlink(missing_ok=True)
+        sync_folder(self.path.parent)
 
 
 def _payload(content: memoryview, frame: Frame, start: int) -> memoryview:

@@ -263,6 +263,21 @@ def test_overwritten_values_do_not_pile_up(tmp_path: Path, monkeypatch: pytest.M
         assert {key: content_of(store, key) for key in set(store.keys())} == expected
 
 
+def test_the_index_of_a_compacted_segment_hides_no_copy(tmp_path: Path) -> None:
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put(blob("moved", noise(500)))
+        store.put(blob("overwritten", noise(500)))
+        index = next(iter(files(tmp_path, "*.index")))
+        left_behind = index.read_bytes()
+        store.put(blob("overwritten", noise(500, 1)))
+        store.compact()
+        assert not index.exists()
+    index.write_bytes(left_behind)
+    with closing(ColdBlobs(tmp_path)) as store:
+        assert content_of(store, "moved") == noise(500)
+        assert content_of(store, "overwritten") == noise(500, 1)
+
+
 # Damage
 
 
