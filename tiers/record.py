@@ -98,24 +98,42 @@ class Record:
                 packed, use_list=False, unicode_errors="surrogatepass", strict_map_key=True
             )
             check_format(fields[0], FORMAT, "the record of a value")
-            _, key, header, lengths, checksums, has_pickle, version, created_s, *rest = fields
-            metadata, priority, expires_s, pinned, replicas, durable, clients, tombstone, superseded = rest
+            (
+                _,
+                key,
+                header,
+                lengths,
+                checksums,
+                has_pickle,
+                (epoch, sequence),
+                created_s,
+                metadata,
+                priority,
+                expires_s,
+                pinned,
+                replicas,
+                durable,
+                clients,
+                tombstone,
+                superseded,
+            ) = fields
             draft = RecordDraft(
-                key.decode("utf-8", "surrogatepass"),
+                str(key, "utf-8", "surrogatepass"),
                 bytes(header),
-                tuple([int(n) for n in lengths]),
-                tuple([int(n) for n in checksums]),
+                tuple(map(int, lengths)),
+                tuple(map(int, checksums)),
                 bool(has_pickle),
-                Version(int(version[0]), int(version[1])),
+                Version(int(epoch), int(sequence)),
                 float(created_s),
-                _lists(metadata),
+                _lists(metadata) if metadata else {},
                 float(priority),
                 None if expires_s is None else float(expires_s),
                 bool(pinned),
             )
             draft.replicas = int(replicas)
             draft.durable = bool(durable)
-            draft.clients = {str(client): int(sequence) for client, sequence in clients.items()}
+            if clients:
+                draft.clients = {str(client): int(sequence) for client, sequence in clients.items()}
             draft.tombstone = bool(tombstone)
             draft.superseded = bool(superseded)
             return draft.finished()

@@ -142,9 +142,16 @@ def touched_blocks(ranges: Ranges) -> npt.NDArray[np.int64]:
     if len(spans) == 1:
         return np.arange(first[0], last[0] + 1)
     if int(spans.max()) == 1:
-        return np.unique(first)
+        return _sorted_once(first)
     starts = np.repeat(first - np.concatenate([[0], np.cumsum(spans)[:-1]]), spans)
-    return np.unique(starts + np.arange(int(spans.sum())))
+    return _sorted_once(starts + np.arange(int(spans.sum())))
+
+
+def _sorted_once(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`numpy.unique` without its hash table, which takes twice as long for these few numbers."""
+    ordered = np.sort(numbers)
+    once: npt.NDArray[np.int64] = ordered[np.diff(ordered, prepend=-1) != 0]
+    return once
 
 
 def verify_blocks(whole: memoryview, table: Table, blocks: npt.NDArray[np.int64]) -> None:

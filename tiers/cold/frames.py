@@ -81,16 +81,23 @@ class Frame(NamedTuple):
     offset: int
     packed: bytes
     payload_bytes: int
+    payload_offset: int
+    """Where the buffers begin in the segment."""
+    end: int
+    """Where the next frame begins."""
 
     @property
-    def payload_offset(self) -> int:
-        """Where the buffers begin in the segment."""
-        return self.offset + -(-(HEADER_BYTES + len(self.packed)) // ALIGNMENT) * ALIGNMENT
-
-    @property
-    def end(self) -> int:
-        """Where the next frame begins."""
-        return self.payload_offset + -(-self.payload_bytes // ALIGNMENT) * ALIGNMENT
+    def head(self) -> bytes:
+        """Header and description, padded up to the buffers."""
+        return pack_head(
+            self.kind,
+            self.generation,
+            self.target,
+            self.segment,
+            self.offset,
+            self.packed,
+            self.payload_bytes,
+        )
 
     def description(self) -> Description:
         """What the frame says of its key."""
@@ -101,7 +108,7 @@ def unpack_description(packed: bytes) -> Description:
     """The inverse of `Description.pack`. Raises `CorruptData`."""
     try:
         key, record, lengths, compression, suffix = msgpack.unpackb(packed, use_list=False)
-        return Description(key.decode("utf-8", "surrogatepass"), record, lengths, compression, suffix)
+        return Description(str(key, "utf-8", "surrogatepass"), record, lengths, compression, suffix)
     except (ValueError, TypeError, AttributeError, msgpack.UnpackException) as error:
         raise CorruptData(f"description of a frame cannot be read: {error}") from error
 
@@ -135,4 +142,8 @@ def unpack_head(content: Any, at: int) -> Frame | None:
     packed = bytes(content[at + HEADER_BYTES : end])
     if xxh3_64_intdigest(bytes(content[at : at + _CHECKED]) + packed) != digest:
         return None
-    return Frame(_KINDS[kind], generation, target, segment, offset, packed, payload_bytes)
+    payload_offset = offset + -(-(HEADER_BYTES + packed_bytes) // ALIGNMENT) * ALIGNMENT
+    frame_end = payload_offset + -(-payload_bytes // ALIGNMENT) * ALIGNMENT
+    return Frame(
+        _KINDS[kind], generation, target, segment, offset, packed, payload_bytes, payload_offset, frame_end
+    )

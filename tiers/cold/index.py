@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ...errors import CorruptData
 from ..record import Record
 from .folder import FileName
-from .frames import HEADER_BYTES, Description, Frame, Kind, aligned, unpack_head
+from .frames import HEADER_BYTES, Description, Frame, Kind, unpack_description, unpack_head
 from .segment import Place, Segment
 
 
@@ -88,10 +88,13 @@ class Index:
     def _count(self, entry: Entry, sign: int) -> None:
         """Add an entry to the books, or take it out of them."""
         nbytes = entry.content_bytes
-        for place in (entry.frame, entry.content_frame):
-            if place is not None:
-                nbytes += place.nbytes
-                place.segment.live_bytes += sign * place.nbytes
+        frame, content_frame = entry.frame, entry.content_frame
+        if frame is not None:
+            nbytes += frame.nbytes
+            frame.segment.live_bytes += sign * frame.nbytes
+        if content_frame is not None:
+            nbytes += content_frame.nbytes
+            content_frame.segment.live_bytes += sign * content_frame.nbytes
         self.used_bytes += sign * nbytes
 
     def entry_of(
@@ -138,8 +141,7 @@ class Index:
 
 def place_of(frame: Frame, segment: Segment) -> Place:
     """Where a frame is, once it has been written to a segment."""
-    head_bytes = HEADER_BYTES + len(frame.packed)
-    return Place(segment, frame.offset, head_bytes, aligned(head_bytes) + aligned(frame.payload_bytes))
+    return Place(segment, frame.offset, HEADER_BYTES + len(frame.packed), frame.end - frame.offset)
 
 
 class Found(NamedTuple):
@@ -162,13 +164,15 @@ class Newest(NamedTuple):
 def newest_frames(frames: Iterable[tuple[Frame, Segment]]) -> Newest:
     """What counts: the highest generation, whatever the order; of repetitions the first."""
     newest = Newest({}, {}, {})
+    contents, updates, deletions = newest
+    delete, update = Kind.DELETE, Kind.UPDATE  # an enum is slow to ask
     for frame, segment in frames:
-        description = frame.description()
-        key = description.key
-        if frame.kind is Kind.DELETE:
-            newest.deletions[key] = max(newest.deletions.get(key, 0), frame.generation)
+        description = unpack_description(frame.packed)
+        key, kind = description.key, frame.kind
+        if kind is delete:
+            deletions[key] = max(deletions.get(key, 0), frame.generation)
             continue
-        sort = newest.updates if frame.kind is Kind.UPDATE else newest.contents
+        sort = updates if kind is update else contents
         known = sort.get(key)
         if known is None or known.frame.generation < frame.generation:
             sort[key] = Found(frame, segment, description)

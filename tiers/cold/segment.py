@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from ...errors import CorruptData
 from .folder import sync_folder
-from .frames import MAGIC, Frame, pack_head, unpack_head
+from .frames import MAGIC, Frame, unpack_head
 
 _INDEX = ".index"
 _WRITE_AT_ONCE = 512
@@ -145,7 +145,7 @@ class Segment:
         assert self._index is not None
         content = _read_all(self._index)
         frames: list[Frame] = []
-        at = 0
+        at = end = 0
         complete = True
         while at < len(content):
             frame = unpack_head(content, at)
@@ -155,9 +155,10 @@ class Segment:
                 if at < 0:
                     break
                 continue
-            if frame.offset != (frames[-1].end if frames else 0):
+            if frame.offset != end:
                 complete = False
             frames.append(frame)
+            end = frame.end
             at += frame.payload_offset - frame.offset
         return frames, complete
 
@@ -192,7 +193,7 @@ class Segment:
             return
         assert self._index is not None
         os.ftruncate(self._index, 0)
-        os.write(self._index, b"".join([pack_head(*frame) for frame in frames]))
+        os.write(self._index, b"".join([frame.head for frame in frames]))
 
     def remove(self) -> None:
         """Delete the files; those who read from them now may go on.
