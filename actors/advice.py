@@ -119,6 +119,16 @@ def _nodes(snapshot: Snapshot) -> Iterator[Advice]:
 
 
 def _tiers(snapshot: Snapshot) -> Iterator[Advice]:
+    names = {node.node: node.name for node in snapshot.nodes}
+    for missing in snapshot.unstarted:
+        yield Advice(
+            "error",
+            "tier",
+            f"the {missing.tier} tier of node {names.get(missing.node, missing.node)} does not start: "
+            f"{missing.reason}",
+            "it is tried again every few seconds; what is wrong in the cluster's configuration (a bucket, "
+            "credentials, a folder) needs a new start: Cluster.shutdown(), then connect() with the right one",
+        )
     carried = {tier.tier for tier in snapshot.tiers}
     totals = snapshot.tier_totals()
     for tier in TIER_ORDER:

@@ -12,6 +12,7 @@ from ..errors import InvalidValue
 from .logs import LogSettings
 
 if TYPE_CHECKING:
+    from ..tiers.glacier.config import GlacierConfig
     from ..tiers.policies import MigrationPolicy
 
 GB = 1000**3
@@ -72,6 +73,8 @@ class ClusterConfig:
         return replace(self, instance=uuid.uuid4().hex[:12]) if self.temporary else self
 
     def __post_init__(self) -> None:
+        if self.glacier is not None:
+            glacier_config(self.glacier, Path())  # so that what cannot be is named here, and starts nothing
         for name in ("hot_bytes", "warm_bytes", "cold_bytes"):
             if getattr(self, name) <= 0:
                 raise InvalidValue(f"{name} must be positive, not {getattr(self, name)}")
@@ -83,3 +86,15 @@ class ClusterConfig:
             raise InvalidValue(f"log_level is DEBUG, INFO, WARNING or ERROR, not {self.log_level!r}")
         if not 0 < self.gpu_fraction <= 1:
             raise InvalidValue(f"gpu_fraction must be above 0 and at most 1, not {self.gpu_fraction}")
+
+
+def glacier_config(settings: Mapping[str, Any], folder: Path) -> GlacierConfig:
+    """The settings of a glacier tier, checked; `folder` is where local objects lie unless they say it.
+
+    Raises `InvalidValue` and `InvalidType`, never with a secret in the message.
+    """
+    from ..tiers.glacier.config import GlacierConfig
+
+    if isinstance(settings, Mapping) and settings.get("provider", "local") == "local":
+        settings = {"storage_path": str(folder), **settings}
+    return GlacierConfig.from_mapping(settings)

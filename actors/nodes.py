@@ -21,6 +21,7 @@ from .hosts import Hosts
 from .launch import start_tier_actor, tiers_of_node
 from .names import tier_actor_name
 from .reports import HostReport
+from .status import UnstartedTier
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +83,14 @@ class NodeWatch:
             return None
         return next((reason for slot, reason in self._reasons.items() if slot in seats), None)
 
+    def unstarted(self) -> tuple[UnstartedTier, ...]:
+        """The tier actors that could not be started, or were ended by somebody, and are not back yet."""
+        return tuple(
+            UnstartedTier(seat.node, seat.tier, _in_short(self._reasons[slot]))
+            for slot, seat in self._attendance.seats.items()
+            if slot in self._reasons
+        )
+
     def carriers(self) -> tuple[str, ...]:
         """The nodes that are alive and carry our actors."""
         return tuple(sorted({seat.node for seat in self._attendance.seats.values()}))
@@ -117,6 +126,7 @@ class NodeWatch:
                 self._attendance.remove(slot)
                 self._handles.pop(slot, None)
                 self._start_again_s.pop(slot, None)
+                self._reasons.pop(slot, None)
         for node_id, node in nodes.items():
             for tier, index in tiers_of_node(node, self._config):
                 slot = f"{node_id}/{tier}{index}"
@@ -145,6 +155,7 @@ class NodeWatch:
             self._ended(slot, error)
         else:
             self._attendance.answered(slot, info)
+            self._reasons.pop(slot, None)
             if slot in self._attendance.seats:
                 self.hosts.greeted(self._attendance.seats[slot].node, info, report)
         finally:
@@ -179,3 +190,8 @@ class NodeWatch:
                 await asyncio.wait_for(handle.close.remote(delete), CLOSE_TIMEOUT_S)
             ray.kill(handle, no_restart=True)
         self._handles.clear()
+
+
+def _in_short(reason: str) -> str:
+    """The last line, which names the exception: the traceback before it is in the log."""
+    return reason.strip().rpartition("\n")[2].strip()

@@ -34,7 +34,7 @@ def error_of(outcome: Outcome, key: str, message: str) -> MemoriesError:
         case Outcome.ERROR:
             return StorageFull(f"the medium failed while {key!r} was written{detail}")
         case Outcome.TOO_FEW_NODES:
-            return NotEnoughNodes(f"{key!r} was not stored{detail}; allow_degraded=True accepts fewer copies")
+            return NotEnoughNodes(f"there are too few nodes for {key!r}{detail}")
         case Outcome.LOST:
             return ValueLost(f"every copy of {key!r} is lost: the nodes that held it are gone")
         case Outcome.UNKNOWN:

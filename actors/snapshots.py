@@ -72,6 +72,7 @@ class SnapshotMaker:
             starving=len(core.transfers.starving),
             copying=len(core.transfers.copying),
             away=tuple(sorted(member for member, held in core.doubts.dark.items() if held is None or held)),
+            unstarted=self._watch.unstarted(),
             reads=ReadStatus(activity.found_by_tier(tier_of), activity.missed),
             flows=self._flows(),
             largest=self._keys([(key, 0) for key in self._large_keys.largest(SHOWN)]),

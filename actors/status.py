@@ -69,6 +69,16 @@ class NodeStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class UnstartedTier:
+    """A tier that a node should have, whose actor could not be started or has been ended."""
+
+    node: str
+    tier: str
+    reason: str
+    """What Ray, or the exception, says."""
+
+
+@dataclass(frozen=True, slots=True)
 class LoopStatus:
     """One background loop of the coordinator."""
 
@@ -250,6 +260,8 @@ class Snapshot:
     """Keys that are being copied or moved now."""
     away: tuple[str, ...] = ()
     """Durable members that are down and hold something, or may: their disk is missed."""
+    unstarted: tuple[UnstartedTier, ...] = ()
+    """Tiers that should be there and are not; the coordinator tries again every few seconds."""
     reads: ReadStatus = field(default_factory=ReadStatus)
     flows: tuple[FlowStatus, ...] = ()
     migration: MigrationStatus = field(default_factory=MigrationStatus)

@@ -16,7 +16,7 @@ from ..errors import InvalidValue
 from ..paths import data_folder
 from ..tiers.blobs import BlobStore
 from ..tiers.info import find_gpus
-from .config import OBJECT_STORE_SHARE, ClusterConfig
+from .config import OBJECT_STORE_SHARE, ClusterConfig, glacier_config
 from .core.model import MemberId
 from .disk import Disk
 from .gpu_share import budget_bytes, context_bytes, device_name
@@ -127,16 +127,11 @@ def _cold(cluster: str, config: ClusterConfig) -> Medium:
 
 
 def _glacier(cluster: str, config: ClusterConfig) -> Medium:
-    from ..tiers.glacier.config import GlacierConfig
-
-    settings = dict(config.glacier or {})
-    provider = str(settings.pop("provider", "local"))
-    folders: tuple[Path, ...] = ()
-    if provider == "local" and "storage_path" not in settings:
-        folder = storage_root(cluster, config) / "glacier"
-        settings["storage_path"] = str(folder)
-        folders = (folder,)
-    blobs = GlacierConfig.from_mapping(settings, provider).open_blobs()
+    settings = config.glacier or {}
+    folder = storage_root(cluster, config) / "glacier"
+    blobs = glacier_config(settings, folder).open_blobs()
+    ours = settings.get("provider", "local") == "local" and "storage_path" not in settings
+    folders = (folder,) if ours else ()
     return Medium(f"{cluster}/glacier", blobs, UNLIMITED_BYTES, in_memory=False, folders=folders)
 
 

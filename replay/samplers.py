@@ -109,6 +109,9 @@ class PrioritizedSampler(Selector):
         self.tree.set(slots, self.scale(priorities.take(slots)))
 
     def update_to(self, slots: Slots, priorities: NDArray[np.float64], low: float, high: float) -> None:
+        if type(self).update is not PrioritizedSampler.update:  # a subclass has more to do
+            self.update(slots)
+            return
         self.flush()
         self.tree.set(slots, self._scale_between(priorities, low, high))
 

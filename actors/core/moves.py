@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .commands import Announce, Reply
 from .events import MoveMany
 from .model import TIER_ORDER, Kind, MemberId, Outcome
+from .placement import no_member_of
 from .transfer import Transfer
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ class MoveRequest:
             if target is None:
                 if core.placement.in_tier(event.tier, node, entry.nbytes, entry.holders) is not None:
                     continue  # there will be room where a leftover is being removed just now
-                self._done(key, Outcome.FULL)
+                has_tier = core.placement.has_tier(event.tier)
+                self._done(key, Outcome.FULL if has_tier else Outcome.TOO_FEW_NODES)
                 continue
             batches.setdefault((source, target), []).append(key)
         for (kept_at, dropped_at), keys in self._dropped.items():
@@ -127,7 +129,9 @@ class MoveRequest:
         if self._left:
             self._core.stalled.append(self)
             return
-        outcomes = None
+        outcomes, message = None, ""
         if any(self._outcomes.values()):
             outcomes = tuple(self._outcomes[key] for key in self._event.keys)
-        self._core.emit(Reply(self._event.request, outcomes))
+            if Outcome.TOO_FEW_NODES in outcomes:
+                message = no_member_of(self._event.tier)
+        self._core.emit(Reply(self._event.request, outcomes, message=message))

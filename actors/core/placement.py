@@ -26,6 +26,14 @@ class Wanted(Protocol):
     def durable(self) -> bool: ...
 
 
+def no_member_of(tier: str) -> str:
+    """Why nothing can go to a tier that no ready node has, for people to read."""
+    return (
+        f"no node has a {tier} tier that is ready. Where there should be one, Cluster.status().advice says "
+        "what keeps it from starting"
+    )
+
+
 class Placement:
     """Chooses among the members that are ready, by node, tier and free bytes."""
 
@@ -106,6 +114,10 @@ class Placement:
     def node_count(self) -> int:
         """On how many nodes a member is ready."""
         return self._ranking.nodes
+
+    def has_tier(self, tier: str) -> bool:
+        """Whether a member of the tier is ready, with room or without."""
+        return any(info.tier == tier for info in self._ready.values())
 
     def nodes(self, members: Iterable[MemberId]) -> set[str]:
         """The nodes of those members that are ready."""

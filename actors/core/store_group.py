@@ -8,6 +8,7 @@ from .commands import DropMany, MarkMany, MemberCommand, PutMany
 from .events import Done
 from .model import Kind, MemberId, Outcome
 from .outbox import Answer
+from .placement import no_member_of
 from .store_commit import clients_of_all, clients_of_others, enter_values
 
 if TYPE_CHECKING:
@@ -213,7 +214,9 @@ class StoreGroup:
                 core.stalled.append(self)
                 return
             self.uncertain = True  # nobody took all keys: keep at least what was not replaced
-        enough_nodes = core.placement.node_count >= self.request.event.options.replicas
+        options = self.request.event.options
+        has_tier = options.tier is None or core.placement.has_tier(options.tier)
+        enough_nodes = core.placement.node_count >= options.replicas and has_tier
         self.failed = Outcome.FULL if enough_nodes or self.bad else Outcome.TOO_FEW_NODES
         self.advance()
 
@@ -265,10 +268,15 @@ class StoreGroup:
     def _why(self) -> str:
         options = self.request.event.options
         placement = self.core.placement
+        if options.tier is not None and not placement.has_tier(options.tier):
+            return no_member_of(options.tier)
+        advice = ""
+        if self.failed is Outcome.TOO_FEW_NODES:
+            advice = "; allow_degraded=True accepts fewer copies"
         return (
             f"{self.nbytes} bytes in {len(self.keys)} keys for {options.replicas} nodes"
             f"{' and stable storage' if options.durable else ''} in {options.tier or 'any tier'}: "
-            f"{placement.node_count} nodes are ready"
+            f"{placement.node_count} nodes are ready{advice}"
         )
 
     def _commit(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from memories.actors.cluster import connect
-from memories.errors import CapacityExceeded, DeadlineExceeded, KeyNotFound
+from memories.errors import CapacityExceeded, DeadlineExceeded, KeyNotFound, NotEnoughNodes
 from tests.support.linearizable import UNKNOWN, Operation
 
 TIMEOUT_S = 30.0
@@ -105,7 +105,7 @@ class Historian:
             returned_s = time.monotonic()
         except KeyNotFound:
             returned_s = time.monotonic()
-        except CapacityExceeded:
+        except (CapacityExceeded, NotEnoughNodes):
             return  # nothing was changed
         except DeadlineExceeded:
             pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
 from memories.actors.core import events as ev
 from memories.actors.memory_manager import MemoryManager
-from memories.errors import DeadlineExceeded, InvalidValue, ValueLost
+from memories.errors import DeadlineExceeded, InvalidValue, NotEnoughNodes, ValueLost
 from tests.support.object_servers import SeaweedFS
 
 from .conftest import MB, wait_until
@@ -219,3 +220,37 @@ def test_glacier_on_a_cluster(ray_cluster: RayCluster, tmp_path: Path, provider:
     wait_until(lambda: memory.get_tier("w") == "warm", 30)  # read twice, it rises
     memory.clear()
     again.shutdown(delete=True)
+
+
+def test_a_glacier_that_cannot_be_opened_is_named_and_the_rest_works(
+    ray_cluster: RayCluster, tmp_path: Path
+) -> None:
+    wrong = {"provider": "s3", "bucket": "b", "endpoint": "http://127.0.0.1:9", "max_attempts": 1}
+    secrets = {"access_key_id": "canary-id", "secret_access_key": "canary-secret"}
+    config = ClusterConfig(hot_bytes=50 * MB, storage_path=tmp_path, glacier={**wrong, **secrets})
+    cluster = connect(name="no-glacier", config=config)
+    memory = cluster.memory()
+    memory.store("a", 1)
+    with pytest.raises(NotEnoughNodes, match=r"'b'.* no node has a glacier tier"):
+        memory.store("b", 2, tier="glacier")
+    with pytest.raises(NotEnoughNodes, match=r"'a'.* no node has a glacier tier"):
+        memory.move("a", "glacier")
+    assert (memory.keys(), memory.retrieve("a")) == (["a"], 1)
+    (advice,) = [a for a in cluster.status().advice if "glacier" in a.what]
+    assert "127.0.0.1:9" in advice.what
+    assert "canary" not in str(cluster.status())
+    cluster.shutdown()
+    right = {"provider": "local", "storage_path": str(tmp_path / "objects")}
+    again = connect(name="no-glacier", config=replace(config, glacier=right))
+    memory = again.memory()
+    memory.store("b", 2, tier="glacier")
+    assert memory.get_tier("b") == "glacier"
+    assert not [a for a in again.status().advice if "glacier" in a.what]
+    again.shutdown(delete=True)
+
+
+def test_glacier_settings_that_cannot_be_start_nothing() -> None:
+    with pytest.raises(InvalidValue, match="path, which provider 'local' does not know"):
+        ClusterConfig(glacier={"provider": "local", "path": "x"})
+    with pytest.raises(InvalidValue, match=r"needs config.*bucket"):
+        ClusterConfig(glacier={"provider": "s3"})

@@ -123,6 +123,15 @@ def test_a_move_leaves_one_copy_in_the_other_tier(cluster: PerfectCluster) -> No
     assert cluster.get("a") == 1
 
 
+def test_a_tier_that_no_node_has_is_named(cluster: PerfectCluster) -> None:
+    cluster.store({"a": 1})
+    for reply in (cluster.store({"b": 2}, tier="glacier"), cluster.move("a", tier="glacier")):
+        assert reply is not None
+        assert reply.outcomes == (Outcome.TOO_FEW_NODES,)
+        assert "no node has a glacier tier" in reply.message
+    assert [cluster.get("a"), cluster.get("b")] == [1, Outcome.MISSING]
+
+
 def test_an_update_changes_every_copy_and_survives_the_coordinator(cluster: PerfectCluster) -> None:
     cluster.store({"a": 1, "b": 2}, replicas=2)
     assert cluster.update("a", "c", pinned=True, priority=2.5) == (Outcome.OK, Outcome.MISSING)

@@ -26,6 +26,7 @@ from memories.actors.status import (
     ShardStatus,
     Snapshot,
     TierStatus,
+    UnstartedTier,
 )
 from memories.actors.summaries import Rates, memoria_statuses, replay_statuses
 
@@ -201,6 +202,7 @@ def shards(**change: Any) -> dict[str, Any]:
 
 
 FULL_COLD = TierStatus("n/cold", "cold", "n", 1, 99, 100, True)
+UNOPENED = UnstartedTier("n", "glacier", "no such bucket")
 LATE = replace(BUFFER, updated=400, stale_updates=1600)
 
 
@@ -213,6 +215,7 @@ LATE = replace(BUFFER, updated=400, stale_updates=1600)
         (node(object_store_used_bytes=9, object_store_bytes=10), "warning", "90% full"),
         (node(disk_free_bytes=10**9, disk_total_bytes=10**12), "warning", "1.0 GB left"),
         ({"away": ("disk-1/cold",)}, "error", "disk-1/cold is away"),
+        ({"unstarted": (UNOPENED,)}, "error", "glacier tier of node worker7 does not start: no such bucket"),
         ({"tiers": (FULL_COLD,)}, "error", "cold tier is 99% full"),
         ({"starving": 3}, "warning", "another copy of 3 keys"),
         ({"counts": {"lost": 1}}, "error", "every copy of 1 key is gone"),

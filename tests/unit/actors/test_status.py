@@ -40,6 +40,7 @@ def full_snapshot() -> status.Snapshot:
         memoria=(status.MemoriaStatus("story", "n", "cpu", (session,)),),
         events=(status.EventStatus(1, 2.0, "moved", "n/hot0", 1, ("k",)),),
         away=("disk-1/cold",),
+        unstarted=(status.UnstartedTier("n", "glacier", "no such bucket"),),
         advice=(status.Advice("warning", "node", "is gone", "start it"),),
     )  # fmt: skip
 

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from memories.errors import InvalidValue
-from memories.replay import PrioritizedReplayBuffer, Schema, compiled
+from memories.replay import PrioritizedReplayBuffer, PrioritizedSampler, ReplayBuffer, Schema, compiled
+from memories.replay.handles import Slots
 
 CAPACITY = 40
 
@@ -72,3 +73,19 @@ def test_rows_that_are_gone_and_rows_that_never_were_are_stale(buffer: Prioritiz
     assert (result.applied, result.stale) == (0, 4)
     buffer.add_batch({"x": np.arange(1, dtype=np.float32)})
     assert max(weights(buffer)) == 9.0  # new rows get the largest that a row has had
+
+
+def test_a_sampler_of_ones_own_hears_of_every_update() -> None:
+    class Noting(PrioritizedSampler):
+        def update(self, slots: Slots) -> None:
+            noted.extend(slots.tolist())
+            super().update(slots)
+
+    noted: list[int] = []
+    buffer = ReplayBuffer(Schema.from_example({"x": np.float32(0)}), CAPACITY, sampler=Noting(alpha=1.0))
+    handles = buffer.add_batch({"x": np.arange(CAPACITY, dtype=np.float32)})
+    buffer.sample(1)
+    noted.clear()
+    buffer.update_priorities(handles[:3], [0.0, 9.0, 0.0])
+    assert noted == [0, 1, 2]
+    assert buffer.priority_stats().total == pytest.approx(9 + CAPACITY - 3)
