@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from ..durable import replacing
 from ..errors import InvalidValue, KeyNotFound, MemoriesError, Unavailable
 from ..paths import data_folder
 from ..tiers.blobs import Blob
@@ -75,18 +76,11 @@ class ClusterSnapshots:
         return (name if path is None else str(path)), info
 
     def _write(self, target: Path, description: str) -> SnapshotInfo:
-        partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
         cut = self._client.begin_cut()
         try:
-            with partial.open("xb") as file:
+            with replacing(target) as file:
                 blobs = self._blobs(cut)
                 info = write_snapshot(file, blobs, description=description, created_s=cut.taken_s)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
         finally:
             with contextlib.suppress(MemoriesError):  # then its lease ends it
                 self._client.read_cut(cut, (), last=True)

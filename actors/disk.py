@@ -14,6 +14,7 @@ import os
 import uuid
 from pathlib import Path
 
+from ..durable import replacing
 from ..errors import CorruptData
 
 MAX_DISKS = 256
@@ -45,17 +46,8 @@ class Disk:
             self._write()
 
     def _write(self) -> None:
-        temporary = self._file.with_suffix(".new")
-        with temporary.open("w") as file:
-            json.dump({"identity": self.identity, "epoch": self.epoch}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._file)
-        descriptor = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        with replacing(self._file) as file:
+            file.write(json.dumps({"identity": self.identity, "epoch": self.epoch}).encode())
 
     def release(self) -> None:
         """Give the folder up."""

@@ -23,6 +23,7 @@ import numpy as np
 import xxhash
 from numpy.typing import NDArray
 
+from ..durable import sync_folder
 from ..errors import CorruptData, InvalidValue
 
 MAGIC = b"MEMREPL1"
@@ -111,11 +112,7 @@ class CheckpointWriter:
         self._file.flush()
         os.fsync(self._file.fileno())
         os.replace(self._partial, self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)  # the rename itself
-        finally:
-            os.close(folder)
+        sync_folder(self._path.parent)
 
 
 class CheckpointReader:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from ..durable import replacing
 from ..errors import CapacityExceeded, KeyNotFound, PickleRefused
 from .blobs import Blob
 from .capture import Capture
@@ -30,7 +29,7 @@ def create_snapshot(
 ) -> SnapshotInfo:
     """See `Tier.create_snapshot`."""
     if isinstance(target, str | os.PathLike):
-        with _replacing(Path(target)) as file:
+        with replacing(Path(target)) as file:
             return _write(tier, file, description, prefix)
     return _write(tier, target, description, prefix)
 
@@ -90,25 +89,6 @@ def _write(tier: Tier, sink: ByteSink, description: str, prefix: str) -> Snapsho
     finally:
         tier._captures.remove(capture)
     return writer.finish()
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of `path` once it is whole and on the disk."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        with temporary.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _check_acceptable(tier: Tier, records: Sequence[Record]) -> None:

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import ray
 
+from ...durable import replacing
 from ...errors import CorruptData, DeadlineExceeded, InvalidValue
 from ...replay.buffer import ReplayBuffer
 from ...replay.persistence import read_checkpoint
@@ -64,16 +65,26 @@ def save(router: Router, spec: ReplaySpec, path: str | Path, timeout_s: float) -
             "spec": json.loads(spec.to_json()),
             "shards": [{"shard": s.shard, "file": s.file, "nbytes": s.nbytes, "rows": s.rows} for s in saved],
         }
-        _replace(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+        with replacing(folder / MANIFEST) as out:
+            out.write(json.dumps(manifest, indent=1).encode())
     except BaseException:
-        for file in folder.glob(f"shard-*-{batch}.replay"):
-            file.unlink()
+        if not _is_named(batch, folder):  # else only the last fsync failed
+            for file in folder.glob(f"shard-*-{batch}.replay"):
+                file.unlink()
         raise
     named = {s.file for s in saved}
     for file in folder.glob("shard-*.replay"):  # of the checkpoint that was replaced
         if file.name not in named:
             file.unlink()
     return sum(s.rows for s in saved)
+
+
+def _is_named(batch: str, folder: Path) -> bool:
+    """Whether the manifest is already the one of this batch of files."""
+    try:
+        return batch in (folder / MANIFEST).read_text()
+    except OSError:
+        return False
 
 
 def read_manifest(path: str | Path) -> tuple[ReplaySpec, list[SavedFile]]:
@@ -175,20 +186,6 @@ def _copy(actor: Any, saved: SavedShard, out: BinaryIO, deadline: Deadline) -> b
         if n + 2 < len(offsets):
             calls.append(actor.read_save.remote(saved.token, offsets[n + 2], PART_BYTES))
     return True
-
-
-def _replace(path: Path, content: bytes) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 # -- restoring ----------------------------------------------------------------------------------------

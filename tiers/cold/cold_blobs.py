@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ...durable import sync_folder
 from ...errors import Closed, CorruptData, KeyNotFound
 from ..blobs import Blob, BlobStore
 from ..checksum import checksum
@@ -20,7 +21,7 @@ from . import compaction
 from .collection import without_collection
 from .commits import Change, GroupCommit
 from .containers import container, container_of_suffix
-from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest, sync_folder
+from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest
 from .frames import Description, Kind, NewFrame
 from .index import Entry, Index, InSegment
 from .log import SEGMENT_BYTES, SegmentLog

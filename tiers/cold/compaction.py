@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .folder import FileName, Folder, sync_folder
+from ...durable import sync_folder
+from .folder import FileName, Folder
 from .frames import Description, Frame, Kind, NewFrame, unpack_description
 from .index import Index, InSegment
 from .log import SegmentLog

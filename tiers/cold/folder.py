@@ -12,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from ...durable import sync_folder
 from ...errors import CorruptData, InvalidValue, LockHeld, PermissionRefused, StorageFull, Unavailable
 from ..formats import check_format
 
@@ -63,15 +64,6 @@ def disk_errors(doing: str) -> Iterator[None]:
         if type(error).__module__ == "builtins":
             raise Unavailable(f"the disk failed while {doing}: {error}") from error
         raise
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names in a folder durable."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 class Folder:

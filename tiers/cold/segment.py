@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ...durable import sync_folder
 from ...errors import CorruptData
-from .folder import sync_folder
 from .frames import MAGIC, Frame, unpack_head
 
 _INDEX = ".index"

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
+from ...durable import sync_folder
 from ...errors import (
     BucketNotFound,
     ConflictingWrite,
@@ -81,7 +82,7 @@ class LocalObjects(ObjectStore):
             path = self._root / name
             with contextlib.suppress(FileNotFoundError):
                 path.unlink()
-                _sync_folder(path.parent)
+                sync_folder(path.parent)
 
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         folder, _, start = prefix.rpartition("/")
@@ -167,9 +168,9 @@ class LocalObjects(ObjectStore):
         path = self._root / name
         if not path.parent.is_dir():
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _sync_folder(path.parent.parent)
+            sync_folder(path.parent.parent)
         os.replace(temporary, path)
-        _sync_folder(path.parent)
+        sync_folder(path.parent)
 
     @contextlib.contextmanager
     def _translated(self, doing: str) -> Iterator[None]:
@@ -194,11 +195,3 @@ def _write_all(descriptor: int, view: memoryview) -> None:
     done = 0
     while done < view.nbytes:
         done += os.write(descriptor, view[done:])
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
