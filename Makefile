@@ -7,6 +7,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 PYTEST := $(BIN)/python -m pytest
+WITHOUT_RAY := tests/unit tests/contract tests/simulation
 
 .DEFAULT_GOAL := help
 .PHONY: help setup system demo test test-fast soak check format bench docs dashboard clean
@@ -31,10 +32,15 @@ demo: $(STAMP) ## everything at work, in one run
 	$(BIN)/memories demo
 
 test: $(STAMP) system ## all tests but the full-size ones
-	$(PYTEST) -m 'not soak'
+	@# Those that start Ray need the machine for themselves; the others share it. All run, whatever fails.
+	@status=0; \
+	$(PYTEST) tests/cluster tests/e2e -m 'not soak' || status=1; \
+	$(PYTEST) $(WITHOUT_RAY) -m 'not soak and not alone' -n 2 --dist loadfile || status=1; \
+	$(PYTEST) $(WITHOUT_RAY) -m 'not soak and alone' || status=1; \
+	exit $$status
 
 test-fast: $(STAMP) ## unit, contract and simulation tests, under a minute
-	$(PYTEST) tests/unit tests/contract tests/simulation -m 'not slow and not soak and not gpu' -q -n 2 --dist loadfile
+	$(PYTEST) $(WITHOUT_RAY) -m 'not slow and not soak and not gpu' -q -n 2 --dist loadfile
 
 soak: $(STAMP) system ## the full sizes
 	$(PYTEST) -m 'soak' --timeout 7200

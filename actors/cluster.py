@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from .memoria_network import MemoriaNetwork
     from .memory_manager import MemoryManager
     from .replay import Replay
+
+log = logging.getLogger(__name__)
 
 READY_TIMEOUT_S = 60.0
 NOT_INSTALLED = "No module named 'mem"
@@ -268,6 +271,16 @@ class Cluster:
         state = "closed" if self._closed else f"at {self._session.address}"
         return f"<Cluster {self.name!r} {state}>"
 
+    def _differences(self, config: ClusterConfig) -> tuple[str, ...]:
+        """Which fields of a configuration are not those that this cluster runs with."""
+        deadline = Deadline.after(READY_TIMEOUT_S, f"joining cluster {self.name!r}")
+        different: tuple[str, ...] = persist(
+            lambda attempt_s: get(self._coordinator().differences.remote(config), attempt_s),
+            deadline,
+            lambda: None,
+        )
+        return different
+
     def _coordinator(self) -> Any:
         return find_coordinator(self.name, self.namespace)
 
@@ -298,7 +311,8 @@ def connect(
     address: ``"ray://host:10001"`` from outside, ``"host:6379"`` on a node, ``"auto"`` for the Ray of this
         machine; None takes the Ray that this process has, or ``RAY_ADDRESS``, or the one that runs on
         this machine, or starts one.
-    config: budgets and places, used where the cluster is started; a running one keeps its own.
+    config: budgets and places, used where the cluster is started. A running one keeps its own, and a warning
+        names what is different in this one.
     start: False never starts anything: neither Ray nor the cluster.
     runtime_env: as in ``ray.init``, for what is not installed on the nodes: this process's tasks have it, and
         where the cluster is started, all of its actors for as long as they live, also on nodes that join
@@ -316,14 +330,14 @@ def connect(
     """
     check_cluster_name(name)
     session = RaySession.join(address, start=start, runtime_env=runtime_env)
-    return open_cluster(session, name, namespace, config or ClusterConfig(), timeout_s, start=start)
+    return open_cluster(session, name, namespace, config, timeout_s, start=start)
 
 
 def open_cluster(
     session: RaySession,
     name: str,
     namespace: str,
-    config: ClusterConfig,
+    config: ClusterConfig | None,
     timeout_s: float,
     *,
     start: bool = True,
@@ -333,7 +347,8 @@ def open_cluster(
 
     try:
         if start:
-            coordinator = start_coordinator(name, namespace, config.starting(), CoreConfig())
+            starting = (config or ClusterConfig()).starting()
+            coordinator = start_coordinator(name, namespace, starting, CoreConfig())
         else:
             coordinator = find_coordinator(name, namespace)
         version = get(coordinator.wait_ready.remote(timeout_s), timeout_s + 5)
@@ -360,4 +375,15 @@ def open_cluster(
             f"cluster {name!r} runs Memories {version}, and this process has {__version__}: "
             "install the same version in both places"
         )
-    return Cluster(name, namespace, session)
+    cluster = Cluster(name, namespace, session)
+    if config is not None:
+        different = cluster._differences(config)
+        if different:
+            log.warning(
+                "cluster %r runs already, and keeps its configuration: %s of this one %s not used. "
+                "Cluster.shutdown() first, if it is to be started with these",
+                name,
+                ", ".join(different),
+                "is" if len(different) == 1 else "are",
+            )
+    return cluster

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +73,11 @@ class ClusterConfig:
         """That of a cluster which begins now, for all of its actors, however often they restart."""
         return replace(self, instance=uuid.uuid4().hex[:12]) if self.temporary else self
 
+    def differences(self, other: ClusterConfig) -> tuple[str, ...]:
+        """The names of the fields that are not the same in both."""
+        names = (field.name for field in fields(self) if field.name != "instance")
+        return tuple(name for name in names if not _are_same(getattr(self, name), getattr(other, name)))
+
     def __post_init__(self) -> None:
         if self.glacier is not None:
             glacier_config(self.glacier, Path())  # so that what cannot be is named here, and starts nothing
@@ -98,3 +104,8 @@ def glacier_config(settings: Mapping[str, Any], folder: Path) -> GlacierConfig:
     if isinstance(settings, Mapping) and settings.get("provider", "local") == "local":
         settings = {"storage_path": str(folder), **settings}
     return GlacierConfig.from_mapping(settings)
+
+
+def _are_same(one: Any, other: Any) -> bool:
+    """Also of objects that compare by identity, such as a user's own policy, which travelled as a pickle."""
+    return bool(one == other) or pickle.dumps(one) == pickle.dumps(other)

@@ -58,6 +58,7 @@ class Coordinator:
     def __init__(self, cluster: str, namespace: str, config: ClusterConfig, core: CoreConfig) -> None:
         logs.set_up(cluster, "coordinator", config.log_format, config.log_level)
         self.cluster = cluster
+        self._config = config
         self._loop = OwnLoop.running()
         self._owner = f"{ray.get_runtime_context().get_actor_id()}/{uuid.uuid4().hex}"
         self._core = CoordinatorCore(
@@ -147,6 +148,10 @@ class Coordinator:
         found = activity.since(after) if source else ()
         missed = found[0].number - after - 1 if found else 0
         return Announcements(self._owner, activity.newest_number, found, missed)
+
+    async def differences(self, config: ClusterConfig) -> tuple[str, ...]:
+        """Which fields of a configuration this cluster does not run with."""
+        return self._config.differences(config)
 
     async def members(self) -> tuple[MemberInfo, ...]:
         """The members that can be read and written now."""

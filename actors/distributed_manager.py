@@ -49,7 +49,7 @@ class DistributedMemoryManager(MemoryManager):
             )
         self.nodes = list(nodes or [])
         self.replication_factor = replication_factor
-        cluster = open_cluster(_join(self.nodes), name, NAMESPACE, config or ClusterConfig(), timeout_s)
+        cluster = open_cluster(_join(self.nodes), name, NAMESPACE, config, timeout_s)
         try:
             present = _require_nodes(cluster, self.nodes)
             if len(present) < replication_factor:

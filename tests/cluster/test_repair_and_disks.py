@@ -223,7 +223,7 @@ def test_glacier_on_a_cluster(ray_cluster: RayCluster, tmp_path: Path, provider:
 
 
 def test_a_glacier_that_cannot_be_opened_is_named_and_the_rest_works(
-    ray_cluster: RayCluster, tmp_path: Path
+    ray_cluster: RayCluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wrong = {"provider": "s3", "bucket": "b", "endpoint": "http://127.0.0.1:9", "max_attempts": 1}
     secrets = {"access_key_id": "canary-id", "secret_access_key": "canary-secret"}
@@ -239,18 +239,15 @@ def test_a_glacier_that_cannot_be_opened_is_named_and_the_rest_works(
     (advice,) = [a for a in cluster.status().advice if "glacier" in a.what]
     assert "127.0.0.1:9" in advice.what
     assert "canary" not in str(cluster.status())
-    cluster.shutdown()
     right = {"provider": "local", "storage_path": str(tmp_path / "objects")}
+    connect(name="no-glacier", config=replace(config, glacier=right)).close()
+    assert "keeps its configuration: glacier of this one is not used" in caplog.text
+    cluster.shutdown()
+    caplog.clear()
     again = connect(name="no-glacier", config=replace(config, glacier=right))
+    assert not caplog.text
     memory = again.memory()
     memory.store("b", 2, tier="glacier")
     assert memory.get_tier("b") == "glacier"
     assert not [a for a in again.status().advice if "glacier" in a.what]
     again.shutdown(delete=True)
-
-
-def test_glacier_settings_that_cannot_be_start_nothing() -> None:
-    with pytest.raises(InvalidValue, match="path, which provider 'local' does not know"):
-        ClusterConfig(glacier={"provider": "local", "path": "x"})
-    with pytest.raises(InvalidValue, match=r"needs config.*bucket"):
-        ClusterConfig(glacier={"provider": "s3"})

@@ -36,5 +36,6 @@ def test_rewards_are_not_worse_with_the_same_seeds_and_steps() -> None:
         assert np.mean(comparison.rewards) > 2 * RANDOM_RETURN, comparison
 
 
+@pytest.mark.alone
 def test_our_buffer_is_not_slower_in_wall_time() -> None:
     assert median(wall_ratios("ours", pairs=64)) <= SLOWEST_RATIO
