@@ -39,7 +39,7 @@ test: $(STAMP) system ## all tests but the full-size ones
 	$(PYTEST) $(WITHOUT_RAY) -m 'not soak and alone' || status=1; \
 	exit $$status
 
-test-fast: $(STAMP) ## unit, contract and simulation tests, under a minute
+test-fast: $(STAMP) ## unit, contract and simulation tests: a minute or two
 	$(PYTEST) $(WITHOUT_RAY) -m 'not slow and not soak and not gpu' -q -n 2 --dist loadfile
 
 soak: $(STAMP) system ## the full sizes
