@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -78,10 +79,11 @@ class Chaos:
         )
 
     def tick(self) -> None:
-        """Let stopped processes go on when their time has come."""
+        """Let stopped processes go on when their time has come, those that were not replaced meanwhile."""
         for due_s, pid in list(self.stopped):
             if time.monotonic() >= due_s:
-                os.kill(pid, signal.SIGCONT)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
                 self.stopped.remove((due_s, pid))
 
     def inject(self, kind: str) -> None:
