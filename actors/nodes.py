@@ -34,6 +34,8 @@ START_AGAIN_S = 5.0
 CLOSE_TIMEOUT_S = 30.0
 DETAILED_ROUNDS = 10
 """So seldom machines are asked how they are while nobody looks: who does look then sees that at once."""
+WATCHED_ROUNDS = 2
+"""The same while somebody looks, who sees one picture a second."""
 
 
 class NodeWatch:
@@ -136,7 +138,7 @@ class NodeWatch:
                     )
                     if slot not in self._attendance.seats:
                         self._attendance.expect(slot, node_id, tier)
-        detailed = self._rounds % DETAILED_ROUNDS == 0 or self.is_watched()
+        detailed = self._rounds % (WATCHED_ROUNDS if self.is_watched() else DETAILED_ROUNDS) == 0
         self._rounds += 1
         for slot, handle in self._handles.items():
             if slot not in self._greetings:  # one that is on its way is enough

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -459,8 +460,8 @@ def test_every_page_fits(
 def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
     browser: Browser, server: Server, watched: Watched, loaded: int
 ) -> None:
-    """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of three."""
-    span_s = 6.0
+    """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of five."""
+    span_s = 10.0  # so often Ray itself reports: every span has one of these
     processes = list(watched("pids").values())
 
     def cpu_s() -> float:
@@ -481,7 +482,7 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
         return (cpu_s() - before) / (time.monotonic() - began_s)
 
     costs = []
-    for _ in range(3):
+    for _ in range(5):
         tabs = [browser.new_tab(server.url) for _ in range(2)]
         look(browser, server, "memoria")
         before, began_s = rounds(), time.monotonic()
@@ -499,7 +500,7 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
         )
         assert alone > 0, "the kernel keeps no account"
         assert 2 <= asked <= seconds + 2  # the second look at the figure is one of them
-    assert sorted(costs)[1] <= 0.020
+    assert statistics.median(costs) <= 0.020
 
 
 # -- when something breaks ------------------------------------------------------------------------------
