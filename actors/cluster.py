@@ -377,7 +377,11 @@ def open_cluster(
         )
     cluster = Cluster(name, namespace, session)
     if config is not None:
-        different = cluster._differences(config)
+        try:
+            different = cluster._differences(config)
+        except BaseException:
+            cluster.close()
+            raise
         if different:
             log.warning(
                 "cluster %r runs already, and keeps its configuration: %s of this one %s not used. "
