@@ -129,22 +129,30 @@ class Migrator:
         return bool(self.has_news or self._arrived or self._backlog)
 
     def digest(self) -> None:
-        """Work through one slice of what was noted: stores before reads, then what arrived with a member."""
+        """Work through one slice of what was noted: stores before reads, then what arrived with a member.
+
+        However few keys a note has: else those who store one by one are faster than this, and what nobody
+        has looked at cannot leave.
+        """
         for member in self._arrived:
             self._backlog.append(iter(list(self._catalog.keys_at.get(member, ()))))
         self._arrived.clear()
-        if self._notes:
-            what, keys = self._notes.popleft()
-            for key in keys:
-                self._follow(key, what)
-        elif self._reads:
-            self._digest_reads(*self._reads.popleft())
-        elif self._backlog:
-            keys = list(itertools.islice(self._backlog[0], SLICE_KEYS))
-            for key in keys:
+        left = SLICE_KEYS
+        if not self.has_news and self._backlog:
+            arrived = list(itertools.islice(self._backlog[0], left))
+            for key in arrived:
                 self._follow(key, Noted.COPIED)
-            if not keys:
+            if not arrived:
                 self._backlog.popleft()
+        while self._notes and left > 0:
+            what, changed = self._notes.popleft()
+            left -= len(changed)
+            for key in changed:
+                self._follow(key, what)
+        while self._reads and not self._notes and left > 0:
+            read = self._reads.popleft()
+            left -= len(read[0])
+            self._digest_reads(*read)
 
     def _follow(self, key: str, what: Noted) -> None:
         there = self._residents.follow(key, what, proven=key in self._asked)

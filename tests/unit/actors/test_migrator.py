@@ -10,6 +10,7 @@ from memories.actors.core.catalog import Catalog, Entry
 from memories.actors.core.commands import Located
 from memories.actors.core.model import CoreConfig, Kind, MemberInfo, Outcome, StoreOptions, Version
 from memories.actors.core.placement import Placement
+from memories.actors.migration import SLICES_A_ROUND
 from memories.actors.migrator import Migrator, Plan
 from memories.actors.residents import Noted
 from memories.errors import InvalidType
@@ -36,11 +37,13 @@ class World:
     def store(
         self, key: str, tier: str, nbytes: int = 100, priority: float = 0, *, pinned: bool = False
     ) -> None:
-        options = StoreOptions(priority=priority, pinned=pinned)
+        self.note_store(key, tier, nbytes, StoreOptions(priority=priority, pinned=pinned))
+        self.digest()
+
+    def note_store(self, key: str, tier: str, nbytes: int, options: StoreOptions) -> None:
         entry = Entry(Version(1, 1), Kind.VALUE, nbytes, (), options)
         self.catalog.put(key, entry, (f"n/{tier}",), ())
         self.migrator.note(Noted.STORED, (key,))
-        self.digest()
 
     def read(self, key: str, times: int = 1) -> None:
         for _ in range(times):
@@ -179,6 +182,21 @@ def test_a_scan_does_not_push_out_what_is_read_often() -> None:
     in_hot = world.catalog.keys_at["n/hot"]
     assert all(key in in_hot for key in hot_set)
     assert world.catalog.used_bytes["n/hot"] <= 0.9 * CAPACITY
+
+
+def test_a_round_hears_of_everything_that_was_stored_one_by_one() -> None:
+    """What it had not heard of could not leave, and what is read would have to."""
+    world = World()
+    for i in range(20):
+        world.store(f"read/{i}", "hot")
+        world.read(f"read/{i}", times=3)
+    for i in range(80):
+        world.note_store(f"new/{i}", "hot", 100, StoreOptions())
+    for _ in range(SLICES_A_ROUND):
+        world.migrator.digest()
+    named = list(world.plans())
+    assert len(named) >= 20
+    assert [key for key in named if not key.startswith("new/")] == []
 
 
 def test_least_recently_used_is_another_choice_and_loses_to_the_same_scan() -> None:
