@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -106,6 +106,20 @@ def glacier_config(settings: Mapping[str, Any], folder: Path) -> GlacierConfig:
 
 
 def _are_same(one: Any, other: Any) -> bool:
-    """Also of objects that compare by identity, such as a user's own policy, whose class may be one that only
-    its driver can import: so it is not pickled for this."""
-    return bool(one == other) or repr(one) == repr(other)
+    """Also of objects that compare by identity, such as a user's own policy."""
+    return bool(one == other) or _in_names(one) == _in_names(other)
+
+
+def _in_names(value: Any, depth: int = 4) -> Any:
+    """What a value is, in names and plain values, which another process tells of it as well.
+
+    The class may be one that only its driver can import, and has in each process another identity.
+    """
+    if hasattr(value, "__qualname__"):
+        return value.__module__, value.__qualname__
+    held = {of.name: getattr(value, of.name) for of in fields(value)} if is_dataclass(value) else {}
+    held.update(getattr(value, "__dict__", {}))
+    if not held or not depth:
+        return repr(value)
+    attributes = {name: _in_names(attribute, depth - 1) for name, attribute in held.items()}
+    return type(value).__module__, type(value).__qualname__, attributes

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from memories.actors.config import ClusterConfig
 from memories.errors import InvalidType, InvalidValue
-from memories.tiers.policies import MigrationPolicy
+from memories.tiers.policies import EvictionPolicy, MigrationPolicy
+
+
+def _evict(capacity_bytes: int) -> EvictionPolicy:
+    raise NotImplementedError
 
 
 class OwnPolicy(MigrationPolicy):
@@ -29,6 +34,20 @@ def test_the_same_configuration_does_not_differ_from_itself_after_a_journey() ->
     assert config.differences(pickle.loads(pickle.dumps(config))) == ()
     temporary = ClusterConfig(temporary=True)
     assert temporary.starting().differences(temporary) == ()
+
+
+def test_a_class_that_travels_by_value_is_the_same_where_its_names_and_values_are() -> None:
+    """As a driver's own does: every process that takes it in has a class of its own."""
+    source = "class Own(MigrationPolicy):\n    __eq__ = object.__eq__\n    __hash__ = object.__hash__"
+    here: dict[str, Any] = {"MigrationPolicy": MigrationPolicy, "__name__": "driver"}
+    there = dict(here)
+    exec(source, here)
+    exec(source, there)
+    config = ClusterConfig(migration_policy=here["Own"](eviction=_evict))
+    assert config.differences(ClusterConfig(migration_policy=there["Own"](eviction=_evict))) == ()
+    others = there["Own"](), there["Own"](eviction=_evict, probation_s=9), MigrationPolicy(eviction=_evict)
+    for other in others:
+        assert config.differences(ClusterConfig(migration_policy=other)) == ("migration_policy",)
 
 
 def test_what_is_different_is_named() -> None:
