@@ -26,19 +26,11 @@ from memories.actors.config import ClusterConfig
 from memories.actors.memory_manager import MemoryManager
 from memories.actors.names import NAMESPACE
 from memories.actors.session import answers
-from memories.errors import Closed, DeadlineExceeded, InvalidValue, VersionMismatch
+from memories.errors import Closed, InvalidValue, VersionMismatch
 
 from .conftest import MB, actors_of, wait_until
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def memory(cluster: Cluster) -> Iterator[MemoryManager]:
-    manager = cluster.memory(timeout_s=30)
-    yield manager
-    manager.clear()
-    manager.close()
 
 
 def run_script(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -88,6 +80,52 @@ def test_a_script_that_called_ray_init_first_keeps_its_ray(ray_cluster: RayClust
     with cluster.memory() as memory:
         assert memory.retrieve("from a script") == 3
         memory.delete("from a script")
+
+
+def test_a_policy_that_only_the_driver_can_import_is_known_again(ray_cluster: RayCluster) -> None:
+    code = """
+        import logging
+        from dataclasses import replace
+        import memories
+        from memories.core.policies import MigrationPolicy
+
+        class OwnPolicy(MigrationPolicy):
+            __eq__ = object.__eq__
+            __hash__ = object.__hash__
+
+        logging.basicConfig(format="%(message)s")
+        config = memories.ClusterConfig(
+            hot_bytes=10**7, warm_bytes=10**7, migration_policy=OwnPolicy(eviction="lru"), temporary=True
+        )
+        with memories.connect(name="own-policy", config=config) as cluster:
+            memories.connect(name="own-policy", config=config).close()
+            print("the same is known", flush=True)
+            other = replace(config, migration_policy=OwnPolicy(eviction="lfu"))
+            memories.connect(name="own-policy", config=other).close()
+            cluster.shutdown(delete=True)
+        """
+    done = run_script(code, RAY_ADDRESS=ray_cluster.address)
+    assert done.stdout == "the same is known\n", done.stderr
+    assert done.stderr.count("keeps its configuration") == 1, done.stderr
+    assert "migration_policy of this one is not used" in done.stderr
+
+
+def test_connecting_that_fails_at_its_end_ends_the_ray_that_it_started() -> None:
+    code = """
+        import ray, memories
+        from memories.actors.cluster import Cluster
+
+        def fail(*_):
+            raise OSError("in the middle")
+
+        Cluster._differences = fail
+        try:
+            memories.connect("local", config=memories.ClusterConfig(hot_bytes=10**7, temporary=True))
+        except OSError as error:
+            print(error, ray.is_initialized())
+        """
+    done = run_script(code)
+    assert done.stdout == "in the middle False\n", done.stderr
 
 
 # -- drivers outside --------------------------------------------------------------------------------
@@ -386,109 +424,6 @@ def test_the_blocking_calls_work_inside_an_async_actor(cluster: Cluster) -> None
 
     actor = Asynchronous.remote()
     assert ray.get(actor.use.remote(cluster.name), timeout=60) == 5
-    ray.kill(actor)
-
-
-# -- nodes that go ----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def extra_node(ray_cluster: RayCluster, cluster: Cluster) -> Iterator[object]:
-    before = len(cluster.status().tiers)
-    node = ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB, node_name="extra")
-    wait_until(lambda: len(cluster.status().tiers) == before + 3, 60)
-    yield node
-    if node in ray_cluster.worker_nodes:
-        ray_cluster.remove_node(node)
-    wait_until(lambda: len(cluster.status().tiers) == before, 60)
-
-
-def keys_on(cluster: Cluster, node: str) -> int:
-    return sum(tier.keys for tier in cluster.status().tiers if tier.node == node)
-
-
-def used_bytes_on(cluster: Cluster, node: str) -> int:
-    return sum(tier.used_bytes for tier in cluster.status().tiers if tier.node == node)
-
-
-def test_a_drained_node_is_empty_and_stays_so_also_for_the_next_coordinator(
-    cluster: Cluster, memory: MemoryManager, extra_node: object
-) -> None:
-    node = extra_node.node_id  # type: ignore[attr-defined]
-    _store_ten_on(node, cluster)
-    assert keys_on(cluster, node) == 10
-    cluster.drain("extra", timeout_s=60)
-    assert used_bytes_on(cluster, node) == 0
-    coordinator = ray.get_actor(f"{cluster.name}/coordinator", cluster.namespace)
-    ray.kill(coordinator, no_restart=False)
-    for i in range(10):
-        assert memory.retrieve(f"there/{i}")[0] == i
-        memory.store(f"more/{i}", i, replicas=2, allow_degraded=True)
-    assert used_bytes_on(cluster, node) == 0
-    cluster.undrain("extra")
-    assert memory.store("again", 1, replicas=2).copies == 2
-    with pytest.raises(InvalidValue, match="'elsewhere' is not a node of this cluster; there are"):
-        cluster.drain("elsewhere")
-
-
-def test_a_node_that_comes_after_a_drained_one_has_all_its_tiers(
-    ray_cluster: RayCluster, cluster: Cluster, extra_node: object
-) -> None:
-    """It finds the disk of the other one, which was given up: that is set aside, and a new one taken."""
-    cluster.drain("extra", timeout_s=60)
-    before = len(cluster.status().tiers)
-    ray_cluster.remove_node(extra_node)
-    wait_until(lambda: len(cluster.status().tiers) == before - 3, 60)
-    again = ray_cluster.add_node(num_cpus=1, object_store_memory=200 * MB, node_name="again")
-    wait_until(lambda: len(cluster.status().tiers) == before, 60)
-    ray_cluster.remove_node(again)
-
-
-def test_a_drain_that_would_leave_too_few_copies_says_so(
-    cluster: Cluster, memory: MemoryManager, extra_node: object
-) -> None:
-    memory.store("two", 1, replicas=2)
-    with pytest.raises(DeadlineExceeded, match=r"1 value is still there.*copies"):
-        cluster.drain("extra", timeout_s=5)
-    assert memory.retrieve("two") == 1
-
-
-def test_a_node_that_ray_drains_is_emptied_before_it_goes(
-    ray_cluster: RayCluster, cluster: Cluster, memory: MemoryManager, extra_node: object
-) -> None:
-    """As the autoscaler does before it takes a node away: nothing is lost, also not what had one copy."""
-    node = extra_node.node_id  # type: ignore[attr-defined]
-    _store_ten_on(node, cluster)
-    assert keys_on(cluster, node) == 10
-    from ray._raylet import GcsClient
-    from ray.core.generated import autoscaler_pb2
-
-    client = GcsClient(address=ray_cluster.address)
-    accepted, reason = client.drain_node(
-        node, autoscaler_pb2.DrainNodeReason.DRAIN_NODE_REASON_PREEMPTION, "spot instance", 0
-    )
-    assert accepted, reason
-    wait_until(lambda: used_bytes_on(cluster, node) == 0, 60)
-    ray_cluster.remove_node(extra_node, allow_graceful=False)
-    for i in range(10):
-        assert memory.retrieve(f"there/{i}")[0] == i
-
-
-def _store_ten_on(node: str, cluster: Cluster) -> None:
-    """Ten values, of which that node has the only copy."""
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    @ray.remote(num_cpus=0)
-    class Storer:
-        def store(self, name: str) -> None:
-            import memories
-
-            memory = memories.connect(name=name).memory()
-            for i in range(10):
-                memory.store(f"there/{i}", np.full(30_000, i))
-
-    actor = Storer.options(scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)).remote()
-    ray.get(actor.store.remote(cluster.name), timeout=60)
     ray.kill(actor)
 
 

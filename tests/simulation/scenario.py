@@ -10,8 +10,9 @@ from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.events import DeleteMany, DrainNode, MoveMany, StoreMany
 from memories.actors.core.model import Kind, Outcome, StoreOptions
 
+from .clients import ClientProcess
 from .oracle import Operation, Violation
-from .processes import ClientProcess, CoordinatorProcess, TierProcess
+from .processes import CoordinatorProcess, TierProcess
 from .world import MakeCore, World
 
 

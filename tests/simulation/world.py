@@ -8,9 +8,10 @@ from typing import Any
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.model import CoreConfig, Kind, MemberInfo, View
 
+from .clients import ClientProcess
 from .network import Network
 from .oracle import Oracle
-from .processes import ClientProcess, CoordinatorProcess, Disk, TierProcess
+from .processes import CoordinatorProcess, Disk, TierProcess
 
 MakeCore = Callable[..., CoordinatorCore]
 

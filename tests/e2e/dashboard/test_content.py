@@ -1,20 +1,8 @@
-"""The dashboard in a real Chromium, over a live cluster: what it shows is what the cluster says.
-
-The tests share one cluster and one browser, and run in the order of the file: the later ones take the
-cluster apart. Screenshots go to ``$MEMORIES_SCREENSHOTS`` where that is set, else to a folder of pytest's.
-"""
+"""The dashboard in a real Chromium, over a live cluster: what it shows is what the cluster says."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import re
-import signal
-import statistics
-import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,84 +11,10 @@ import psutil
 import pytest
 
 from memories.dashboard import figures
-from tests.support.browser import DESKTOP, PHONE, Browser, browser_or_skip
-from tests.support.dashboard_server import PAGES, Server, look
+from tests.support.browser import Browser
+from tests.support.dashboard_server import Server, look
 
-ROOT = Path(__file__).parents[2]
-
-
-class Watched:
-    """The cluster in its process; see `tests.support.watched_cluster` for what it can be told."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.watched_cluster"],
-            cwd=ROOT,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.address: str = self._answer()
-
-    def __call__(self, what: str, *arguments: Any) -> Any:
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps([what, *arguments]) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def _answer(self) -> Any:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        assert line, "the cluster's process has ended"
-        return json.loads(line)
-
-    def end(self) -> None:
-        try:
-            self("end")
-            self._process.wait(60)
-        finally:
-            self._process.kill()
-            self._process.communicate()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    opened = browser_or_skip()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture(scope="module")
-def watched(browser: Browser) -> Iterator[Watched]:
-    cluster = Watched()
-    yield cluster
-    cluster.end()
-
-
-@pytest.fixture(scope="module")
-def server(watched: Watched) -> Iterator[Server]:
-    served = Server("--address", watched.address, "--name", "live")
-    yield served
-    served.end()
-
-
-@pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = Path(os.environ.get("MEMORIES_SCREENSHOTS") or tmp_path_factory.mktemp("screenshots"))
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_wrong(browser: Browser) -> Iterator[None]:
-    """After each test: no error in the console, and nobody but the server was called."""
-    browser.console.clear()
-    browser.hosts.clear()
-    yield
-    browser.gather()
-    assert browser.console == []
-    assert {host.partition(":")[0] for host in browser.hosts} <= {"127.0.0.1"}, browser.hosts
-
+from .conftest import Watched, browse
 
 TRAINING = """
 import sys, threading
@@ -187,12 +101,6 @@ def test_an_empty_cluster_says_so(browser: Browser, bare_server: Server, page: s
 # -- with load -----------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def loaded(watched: Watched) -> int:
-    keys: int = watched("load")
-    return keys
-
-
 def test_the_overview_shows_the_clusters_figures(
     browser: Browser, server: Server, watched: Watched, loaded: int
 ) -> None:
@@ -261,7 +169,7 @@ def test_the_key_browser_finds_by_prefix_and_by_metadata(
     browser: Browser, server: Server, loaded: int
 ) -> None:
     look(browser, server, "tiers", "Key browser")
-    _browse(browser, prefix="features/", query='{"split": "test", "epoch": {"$gte": 12}}')
+    browse(browser, prefix="features/", query='{"split": "test", "epoch": {"$gte": 12}}')
     page = browser.wait(lambda p: "browsed" in p["tables"], "keys are listed")
     assert [row[0] for row in page["tables"]["browsed"]] == [
         f"features/batch{n:02d}" for n in range(12, 30, 3)
@@ -270,26 +178,12 @@ def test_the_key_browser_finds_by_prefix_and_by_metadata(
     for row, number in zip(page["tables"]["browsed"], range(12, 30, 3), strict=True):
         assert "split test" in row[4]
         assert f"epoch {number}" in row[4]
-    _browse(browser, prefix="", query="")
+    browse(browser, prefix="", query="")
     page = browser.wait(lambda p: f"{loaded} keys match" in p["text"], "all keys match")
     assert "the first 100 are shown" in page["text"]
-    _browse(browser, prefix="", query="{not JSON")
+    browse(browser, prefix="", query="{not JSON")
     page = browser.wait(lambda p: "could not be looked up" in p["text"], "a bad query is answered")
     assert page["exceptions"] == []
-
-
-def _browse(browser: Browser, *, prefix: str, query: str) -> None:
-    from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
-
-    button = '[data-testid="stFormSubmitButton"] button'
-    browser.wait(lambda _: browser.driver.find_elements(By.CSS_SELECTOR, button), "the form is drawn")
-    for label, value in (("Keys that begin with", prefix), ("Metadata query (JSON)", query)):
-        box = browser.driver.find_element(By.CSS_SELECTOR, f'input[aria-label="{label}"]')
-        box.send_keys(Keys.CONTROL, "a")
-        box.send_keys(Keys.DELETE)
-        box.send_keys(value)
-    browser.driver.find_element(By.CSS_SELECTOR, button).click()
 
 
 def test_the_memoria_page_shows_the_network(
@@ -379,14 +273,6 @@ def test_the_events_page_shows_what_happened(
     shown_or_retry(browser, watched, same, "the events page agrees with the cluster")
 
 
-@pytest.fixture
-def busy(watched: Watched, loaded: int) -> Iterator[None]:
-    """Stores, reads, moves, inserts, draws and steps go on meanwhile."""
-    watched("keep_busy", True)
-    yield
-    watched("keep_busy", False)
-
-
 def test_the_pages_follow_a_cluster_under_load(
     browser: Browser, server: Server, watched: Watched, busy: None
 ) -> None:
@@ -409,154 +295,3 @@ def number(shown: str) -> float:
     """What a figure says: "1,234" and "12.3 k"."""
     digits, _, unit = shown.replace(",", "").partition(" ")
     return float(digits) * {"": 1, "k": 1e3, "M": 1e6}[unit]
-
-
-CHARTS = {"overview": 1, "tiers": 2, "memoria": 3, "nodes": 1, "replay": 5}
-TABLES = {
-    "overview": "nodes",
-    "tiers": "browsed",
-    "replay": "shards",
-    "memoria": "links",
-    "nodes": "loops",
-    "events": "events",
-}
-"""The table at the end of each page."""
-
-
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
-@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_every_page_fits(
-    browser: Browser, server: Server, pictures: Path, busy: None, size: tuple[int, int], dark: bool
-) -> None:
-    browser.dark(dark)
-    try:
-        for page in PAGES:
-            browser.resize(size)
-            look(browser, server, page)
-            if page == "tiers":
-                _browse(browser, prefix="features/", query="")
-                browser.wait(lambda p: "browsed" in p["tables"], "keys are listed")
-            charts, table = CHARTS.get(page, 0), TABLES[page]
-            found = browser.wait(
-                lambda p, charts=charts, table=table: (
-                    p["charts"] >= charts and not p["stale"] and table in p["tables"]
-                ),
-                f"{page} is drawn",
-            )
-            assert found["width"][0] <= found["width"][1], f"{page} is wider than the screen"
-            assert browser.overflowing() == []
-            assert browser.cut_off() == []
-            name = f"{page}-{'phone' if size is PHONE else 'desktop'}-{'dark' if dark else 'light'}.png"
-            browser.screenshot(pictures / name, size[0])
-            assert (pictures / name).stat().st_size > 10_000
-    finally:
-        browser.dark(False)
-        browser.resize(DESKTOP)
-
-
-# -- what it costs -------------------------------------------------------------------------------------
-
-
-def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
-    browser: Browser, server: Server, watched: Watched, loaded: int
-) -> None:
-    """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of five."""
-    span_s = 10.0  # so often Ray itself reports: every span has one of these
-    processes = list(watched("pids").values())
-
-    def cpu_s() -> float:
-        """By the scheduler's own account: `cpu_times` counts in ticks of 10 ms, which is half of the bar."""
-        spent_ns = 0
-        for pid in processes:
-            for thread in Path(f"/proc/{pid}/task").iterdir():
-                with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
-                    spent_ns += int((thread / "schedstat").read_text().split()[0])
-        return spent_ns / 1e9
-
-    def rounds() -> int:
-        return int(next(loop["rounds"] for loop in watched("status")["loops"] if loop["name"] == "observer"))
-
-    def spend() -> float:
-        before, began_s = cpu_s(), time.monotonic()
-        time.sleep(span_s)
-        return (cpu_s() - before) / (time.monotonic() - began_s)
-
-    costs = []
-    for _ in range(5):
-        tabs = [browser.new_tab(server.url) for _ in range(2)]
-        look(browser, server, "memoria")
-        before, began_s = rounds(), time.monotonic()
-        watching = spend()
-        asked, seconds = rounds() - before, time.monotonic() - began_s
-        for tab in tabs:
-            browser.close_tab(tab)
-        browser.open("about:blank")
-        time.sleep(8)  # the poller rests six seconds after the last look
-        alone = spend()
-        costs.append(watching - alone)
-        print(
-            f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s "
-            f"watched; {asked} rounds in {seconds:.1f} s"
-        )
-        assert alone > 0, "the kernel keeps no account"
-        assert 2 <= asked <= seconds + 2  # the second look at the figure is one of them
-    assert statistics.median(costs) <= 0.020
-
-
-# -- when something breaks ------------------------------------------------------------------------------
-
-
-def test_a_restarting_coordinator_leaves_the_last_known_state(
-    browser: Browser, server: Server, watched: Watched, loaded: int
-) -> None:
-    pages = ("overview", "tiers", "memoria", "nodes", "events")
-    keys = figures.count(watched("status")["keys"])
-    look(browser, server, "overview")
-    browser.wait(lambda p: p["figures"]["keys"] == keys, "the keys are shown")
-    pid = watched("pause_coordinator")
-    try:
-        for page in pages:  # every page shows what was known last, marked as old
-            look(browser, server, page)
-            found = browser.wait(
-                lambda p: (
-                    "last known" in p["state"] and any("Last known state" in alert for alert in p["alerts"])
-                ),
-                f"{page} is marked as old",
-            )
-            assert found["exceptions"] == []
-            if page == "overview":
-                assert found["figures"]["keys"] == keys
-    finally:
-        os.kill(pid, signal.SIGKILL)
-    look(browser, server, "overview")
-    browser.wait(
-        lambda p: "last known" not in p["state"] and p["figures"]["keys"] == keys,
-        "the new coordinator is shown, with all keys",
-        90,
-    )
-    assert figures.count(watched("status")["keys"]) == keys
-
-
-def test_a_killed_node_is_shown_as_down_with_what_to_do(
-    browser: Browser, server: Server, watched: Watched, loaded: int
-) -> None:
-    watched("kill_worker")
-    look(browser, server, "overview")
-    page = browser.wait(
-        lambda p: (
-            p["figures"]["nodes"] == "1 of 2"
-            and ["worker", "down"] in [row[:2] for row in p["tables"]["nodes"]]
-            and any("Node worker is down" in alert and "ray start" in alert for alert in p["alerts"])
-        ),
-        "one node is down, and what to do is said",
-        90,
-    )
-    assert re.search(r"\d problem", page["state"])
-    for name in PAGES:
-        found = look(browser, server, name)
-        assert "last known" not in found["state"]
-    page = look(browser, server, "nodes", "down")
-    down = next(row for row in page["tables"]["machines"] if row[0] == "worker")
-    assert down[1] == "down"
-    events = look(browser, server, "events", "left")
-    assert {"left", "repaired"} & {row[1] for row in events["tables"]["events"]}
