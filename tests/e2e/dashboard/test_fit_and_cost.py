@@ -60,8 +60,11 @@ def test_every_page_fits(
 def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
     browser: Browser, server: Server, watched: Watched, loaded: int
 ) -> None:
-    """CPU seconds of all our actors, with three tabs open and with none, in turns; the median of five."""
-    span_s = 10.0  # so often Ray itself reports: every span has one of these
+    """CPU of all our actors in the seconds with three tabs open and in those with none, in turns.
+
+    The middle half of the seconds counts: a look costs something in every second, and what Ray does every ten
+    seconds, or the machine whenever it likes, is more than all of that.
+    """
     processes = list(watched("pids").values())
 
     def cpu_s() -> float:
@@ -76,28 +79,41 @@ def test_three_tabs_cost_one_snapshot_a_second_and_next_to_no_cpu(
     def rounds() -> int:
         return int(next(loop["rounds"] for loop in watched("status")["loops"] if loop["name"] == "observer"))
 
-    def spend() -> float:
+    def spend() -> list[float]:
+        """The CPU seconds of each of ten seconds."""
+        spent = []
         before, began_s = cpu_s(), time.monotonic()
-        time.sleep(span_s)
-        return (cpu_s() - before) / (time.monotonic() - began_s)
+        for _ in range(10):
+            time.sleep(1.0)
+            after, ended_s = cpu_s(), time.monotonic()
+            spent.append((after - before) / (ended_s - began_s))
+            before, began_s = after, ended_s
+        return spent
 
-    costs = []
+    watched_s: list[float] = []
+    alone_s: list[float] = []
     for _ in range(5):
         tabs = [browser.new_tab(server.url) for _ in range(2)]
         look(browser, server, "memoria")
         before, began_s = rounds(), time.monotonic()
-        watching = spend()
+        watched_s += spend()
         asked, seconds = rounds() - before, time.monotonic() - began_s
         for tab in tabs:
             browser.close_tab(tab)
         browser.open("about:blank")
         time.sleep(8)  # the poller rests six seconds after the last look
-        alone = spend()
-        costs.append(watching - alone)
-        print(
-            f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s "
-            f"watched; {asked} rounds in {seconds:.1f} s"
-        )
-        assert alone > 0, "the kernel keeps no account"
+        alone_s += spend()
         assert 2 <= asked <= seconds + 2  # the second look at the figure is one of them
-    assert statistics.median(costs) <= 0.020
+    alone, watching = middle_half(alone_s), middle_half(watched_s)
+    print(
+        f"CPU of {len(processes)} actors: {1000 * alone:.1f} ms/s alone, {1000 * watching:.1f} ms/s watched; "
+        f"means {1000 * statistics.mean(alone_s):.1f} and {1000 * statistics.mean(watched_s):.1f}"
+    )
+    assert alone > 0, "the kernel keeps no account"
+    assert watching - alone <= 0.020
+
+
+def middle_half(numbers: list[float]) -> float:
+    """The mean of those between the quartiles."""
+    quarter = len(numbers) // 4
+    return statistics.mean(sorted(numbers)[quarter : len(numbers) - quarter])
