@@ -34,8 +34,8 @@ START_AGAIN_S = 5.0
 CLOSE_TIMEOUT_S = 30.0
 DETAILED_ROUNDS = 10
 """So seldom machines are asked how they are while nobody looks: who does look then sees that at once."""
-WATCHED_ROUNDS = 2
-"""The same while somebody looks, who sees one picture a second."""
+WATCHED_ROUNDS = 4
+"""The same while somebody looks: a machine does not change by the second, and to ask it costs most."""
 
 
 class NodeWatch:
