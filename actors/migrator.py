@@ -138,12 +138,6 @@ class Migrator:
             self._backlog.append(iter(list(self._catalog.keys_at.get(member, ()))))
         self._arrived.clear()
         left = SLICE_KEYS
-        if not self.has_news and self._backlog:
-            arrived = list(itertools.islice(self._backlog[0], left))
-            for key in arrived:
-                self._follow(key, Noted.COPIED)
-            if not arrived:
-                self._backlog.popleft()
         while self._notes and left > 0:
             what, changed = self._notes.popleft()
             left -= len(changed)
@@ -153,6 +147,12 @@ class Migrator:
             read = self._reads.popleft()
             left -= len(read[0])
             self._digest_reads(*read)
+        if left == SLICE_KEYS and self._backlog:
+            arrived = list(itertools.islice(self._backlog[0], left))
+            for key in arrived:
+                self._follow(key, Noted.COPIED)
+            if not arrived:
+                self._backlog.popleft()
 
     def _follow(self, key: str, what: Noted) -> None:
         there = self._residents.follow(key, what, proven=key in self._asked)
