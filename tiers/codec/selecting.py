@@ -115,7 +115,10 @@ class _Part:
         if type(reference) is bytes and outer * count * width != len(reference):
             raise CorruptData(f"{len(reference)} bytes cannot be {outer} x {count} rows of {width} bytes")
         bases = np.arange(outer, dtype=np.int64)[:, None] * count
-        ranges = np.stack([(bases + begins).ravel(), (bases + ends).ravel()], axis=1) * width
+        ranges = np.empty((outer, len(begins), 2), np.int64)
+        np.add(bases, begins, out=ranges[:, :, 0])
+        np.add(bases, ends, out=ranges[:, :, 1])
+        ranges = ranges.reshape(-1, 2) * width
         if taken * outer * width == 0:
             return taken, b""
         if type(reference) is bytes:
@@ -156,12 +159,13 @@ def _row_ranges(rows: slice | Indices, count: int) -> tuple[Indices, Indices, in
         start, stop, _ = rows.indices(count)
         stop = max(start, stop)
         return np.array([start]), np.array([stop]), stop - start
-    wrong = rows[(rows < -count) | (rows >= count)]
-    if wrong.size:
+    lowest = int(rows.min(initial=0))
+    if lowest < -count or int(rows.max(initial=-1)) >= count:
+        wrong = rows[(rows < -count) | (rows >= count)]
         raise InvalidValue(
             f"row {int(wrong[0])} of a value of {count} rows: it has the rows 0 to {count - 1}"
         )
-    begins = np.where(rows < 0, rows + count, rows)
+    begins = np.where(rows < 0, rows + count, rows) if lowest < 0 else rows
     return begins, begins + 1, len(begins)
 
 

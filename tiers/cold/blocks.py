@@ -133,24 +133,23 @@ def runs_part(read: Reader, table: Table, nbytes: int, ranges: Ranges) -> memory
 
 
 def touched_blocks(ranges: Ranges) -> npt.NDArray[np.int64]:
-    """The 4 kB blocks that hold the ranges, sorted, each once."""
-    ranges = ranges[ranges[:, 1] > ranges[:, 0]]
+    """The 4 kB blocks that hold the ranges, sorted, each once; of an empty range perhaps the one it is in."""
     first, last = ranges[:, 0] // BLOCK_BYTES, (ranges[:, 1] - 1) // BLOCK_BYTES
-    spans = last - first + 1
-    if not len(spans):
-        return np.empty(0, np.int64)
-    if len(spans) == 1:
+    if len(ranges) == 1:
         return np.arange(first[0], last[0] + 1)
-    if int(spans.max()) == 1:
+    if bool((first == last).all()):
         return _sorted_once(first)
-    starts = np.repeat(first - np.concatenate([[0], np.cumsum(spans)[:-1]]), spans)
-    return _sorted_once(starts + np.arange(int(spans.sum())))
+    spans = np.where(ranges[:, 1] > ranges[:, 0], last - first + 1, 0)
+    starts = np.repeat(first - np.cumsum(spans) + spans, spans)
+    return _sorted_once(starts + np.arange(len(starts)))
 
 
 def _sorted_once(numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """`numpy.unique` without its hash table, which takes twice as long for these few numbers."""
     ordered = np.sort(numbers)
-    once: npt.NDArray[np.int64] = ordered[np.diff(ordered, prepend=-1) != 0]
+    first = np.ones(len(ordered), np.bool_)
+    np.not_equal(ordered[1:], ordered[:-1], out=first[1:])
+    once: npt.NDArray[np.int64] = ordered[first]
     return once
 
 
@@ -158,11 +157,12 @@ def verify_blocks(whole: memoryview, table: Table, blocks: npt.NDArray[np.int64]
     """Compare the checksums of some blocks with the table. Raises `CorruptData`."""
     digest = xxh3_64_intdigest
     found = [digest(whole[at : at + BLOCK_BYTES]) for at in (blocks * BLOCK_BYTES).tolist()]
-    wrong = np.flatnonzero(np.array(found, dtype=np.uint64) != table[blocks])
-    if wrong.size:
+    noted = table[blocks].tolist()
+    if found != noted:
+        wrong = blocks[np.array(found, dtype=np.uint64) != table[blocks]]
         raise CorruptData(
-            f"{wrong.size} of {len(blocks)} blocks of 4 kB do not match their checksums, "
-            f"the first at byte {int(blocks[wrong[0]]) * BLOCK_BYTES}"
+            f"{len(wrong)} of {len(blocks)} blocks of 4 kB do not match their checksums, "
+            f"the first at byte {int(wrong[0]) * BLOCK_BYTES}"
         )
 
 
@@ -170,13 +170,13 @@ def gather(whole: memoryview, ranges: Ranges) -> memoryview:
     """The bytes of the ranges, joined; a view where they are one."""
     if len(ranges) == 1:
         return whole[int(ranges[0, 0]) : int(ranges[0, 1])]
-    lengths = ranges[:, 1] - ranges[:, 0]
-    if len(ranges) > 4 and (width := int(lengths[0])) and bool((lengths == width).all()):
-        usable = whole.nbytes // width * width
-        begins = ranges[:, 0]
-        if not (begins % width).any():
+    begins, ends = ranges[:, 0], ranges[:, 1]
+    if len(ranges) > 4 and (width := int(ends[0] - begins[0])) and bool((ends - begins == width).all()):
+        numbers, within = np.divmod(begins, width)
+        if not within.any():
+            usable = whole.nbytes // width * width
             rows: npt.NDArray[Any] = np.frombuffer(whole[:usable], dtype=f"V{width}")
-            return rows[begins // width].view(np.uint8).data
+            return rows.take(numbers).view(np.uint8).data
     return memoryview(b"".join(whole[begin:end] for begin, end in ranges.tolist()))
 
 
