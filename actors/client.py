@@ -13,13 +13,14 @@ from typing import Any
 
 from ray.exceptions import GetTimeoutError
 
-from ..errors import DeadlineExceeded, KeyNotFound
+from ..errors import DeadlineExceeded, KeyNotFound, Unavailable
 from ..tiers.blobs import Blob
 from ..tiers.codec import decode, encode
 from ..tiers.encoded import Encoded
 from ..tiers.metrics import Counters
 from ..tiers.query import MetadataIndex
 from ..tiers.record import Version
+from ..tiers.validation import check_prefix
 from .calls import ATTEMPT_S, GONE, Deadline, get
 from .connection import DEFAULT_TIMEOUT_S, Connection
 from .core import commands as cmd
@@ -109,11 +110,30 @@ class MemoryClient:
         event = ev.LocateMany(self._connection.next_request(), tuple(keys), self.node, touch)
         return self._connection.ask(event, f"looking up {count_of(keys)}", timeout_s).located
 
-    def keys(self, prefix: str = "", timeout_s: float | None = None) -> tuple[str, ...]:
-        """All keys with a prefix, sorted."""
-        return self._connection.ask(
-            ev.ListKeys(self._connection.next_request(), prefix), "listing the keys", timeout_s
-        ).keys
+    def find(self, key: str, timeout_s: float | None = None) -> cmd.Located:
+        """Where one key can be read; asks again while nobody can say. Raises `Unavailable` in the end."""
+        deadline = Deadline.after(self._connection.timeout_or_default(timeout_s), f"looking up {key!r}")
+        pause_s = RETRY_S
+        while True:
+            (located,) = self.locate_many([key], touch=False, timeout_s=deadline.remaining_s())
+            left_s = deadline.ends_s - time.monotonic()
+            if located.outcome is not Outcome.UNAVAILABLE:
+                return located
+            if left_s <= pause_s:
+                raise error_of(located.outcome, key, "the disks that may have it do not answer")
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, MAX_PAUSE_S)
+
+    def keys(
+        self, prefix: str = "", timeout_s: float | None = None, *, all_known: bool = True
+    ) -> tuple[str, ...]:
+        """All keys with a prefix, sorted. Raises `Unavailable` while a disk is away and nobody knows what
+        it holds, but for ``all_known=False``."""
+        event = ev.ListKeys(self._connection.next_request(), check_prefix(prefix))
+        reply = self._connection.ask(event, "listing the keys", timeout_s)
+        if all_known and reply.outcomes is not None:
+            raise Unavailable(f"not all keys are known: {reply.message}")
+        return reply.keys
 
     def move_many(self, keys: Sequence[str], tier: str, timeout_s: float | None = None) -> None:
         """Move keys to another tier. Returns when they are there."""
@@ -207,14 +227,23 @@ class MemoryClient:
         return value
 
     def query(
-        self, metadata_filter: Mapping[str, Any], *, sort: Any = None, limit: int | None = None
+        self,
+        metadata_filter: Mapping[str, Any],
+        *,
+        sort: Any = None,
+        limit: int | None = None,
+        all_known: bool = True,
     ) -> list[str]:
-        """Keys whose metadata match. Every tier actor is asked once; what is not current is left out."""
+        """Keys whose metadata match. Every tier actor is asked once; what is not current is left out, and
+        what is on disks that are away. `all_known` is as for `keys`."""
         MetadataIndex().query(metadata_filter, sort=sort, limit=limit)  # a bad one is refused here
         deadline = Deadline.after(self._connection.timeout_s, "the query")
         found: dict[str, tuple[Version, Mapping[str, Any]]] = {}
         answers = self._ask_members(
-            lambda actor: actor.query.remote(metadata_filter, sort, limit), deadline, ATTEMPT_S
+            lambda actor: actor.query.remote(metadata_filter, sort, limit),
+            deadline,
+            ATTEMPT_S,
+            all_known=all_known,
         )
         for answer in answers:
             for key, version, metadata in answer:
@@ -259,21 +288,31 @@ class MemoryClient:
         return sum(before for before, _ in sizes), sum(after for _, after in sizes)
 
     def _ask_members(
-        self, call: Callable[[Any], Any], deadline: Deadline, attempt_s: float, tier: str | None = None
+        self,
+        call: Callable[[Any], Any],
+        deadline: Deadline,
+        attempt_s: float,
+        tier: str | None = None,
+        *,
+        all_known: bool = False,
     ) -> list[Any]:
         """The answers of all members (of a tier); once more of all where one of them was lost meanwhile."""
         while True:
-            infos = [i for i in self._connection.members(deadline) if tier in (None, i.tier)]
+            members = self._connection.members(deadline, all_known=all_known)
+            infos = [info for info in members if tier in (None, info.tier)]
             actors = [self._connection.tier_actor(info.member, deadline) for info in infos]
-            calls = [call(actor) for actor in actors if actor is not None]
-            try:
-                return [get(answer, min(deadline.remaining_s(), attempt_s)) for answer in calls]
-            except GetTimeoutError:
-                deadline.remaining_s()
-            except GONE:
-                for info in infos:
-                    self._connection.forget_tier_actor(info.member)
-                time.sleep(min(RETRY_S, deadline.remaining_s()))
+            if None not in actors:
+                calls = [call(actor) for actor in actors]
+                try:
+                    return [get(answer, min(deadline.remaining_s(), attempt_s)) for answer in calls]
+                except GetTimeoutError:
+                    deadline.remaining_s()
+                    continue
+                except GONE:
+                    pass
+            for info in infos:
+                self._connection.forget_tier_actor(info.member)
+            time.sleep(min(RETRY_S, deadline.remaining_s()))
 
     def tier_of(self, member: MemberId) -> str:
         """The tier that a member is: the last part of its name, without a number."""

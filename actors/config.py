@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidValue
 from .logs import LogSettings
+from .store_options import check_replicas
 
 if TYPE_CHECKING:
     from ..tiers.glacier.config import GlacierConfig
@@ -83,8 +84,7 @@ class ClusterConfig:
         for name in ("hot_bytes", "warm_bytes", "cold_bytes"):
             if getattr(self, name) <= 0:
                 raise InvalidValue(f"{name} must be positive, not {getattr(self, name)}")
-        if self.replicas < 1:
-            raise InvalidValue(f"replicas must be at least 1, not {self.replicas}")
+        check_replicas("replicas", self.replicas)
         if self.log_format not in (None, "text", "json"):
             raise InvalidValue(f'log_format is "text" or "json", not {self.log_format!r}')
         if self.log_level not in (None, "DEBUG", "INFO", "WARNING", "ERROR"):

@@ -116,10 +116,11 @@ class Connection:
         """A call to this member failed: look it up again."""
         self._tier_actors.pop(member, None)
 
-    def members(self, deadline: Deadline) -> tuple[MemberInfo, ...]:
-        """The members that can be read and written now."""
+    def members(self, deadline: Deadline, *, all_known: bool = False) -> tuple[MemberInfo, ...]:
+        """The members that can be read and written now. `all_known`: raises `Unavailable` while a disk is
+        away and nobody knows what it holds."""
         found: tuple[MemberInfo, ...] = persist(
-            lambda s: get(self.coordinator().members.remote(), s), deadline, self.forget_coordinator
+            lambda s: get(self.coordinator().members.remote(all_known), s), deadline, self.forget_coordinator
         )
         return found
 

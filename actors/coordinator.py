@@ -11,11 +11,12 @@ import asyncio
 import contextlib
 import gc
 import logging
+import math
 import time
 import uuid
 from collections import OrderedDict
 from collections.abc import Coroutine
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -25,6 +26,7 @@ from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
 from . import logs, wire
 from .activity import Activity
+from .calls import ATTEMPT_S
 from .config import ActorSettings, ClusterConfig
 from .core import commands as cmd
 from .core import events as ev
@@ -50,6 +52,19 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 KEPT_REPLIES = 4096
+ASK_AGAIN_S = 0.25
+"""After so long the core is asked again where it has no answer yet."""
+GONE_AFTER_S = 1.5 * ATTEMPT_S
+"""Who still waits for a request asks again after `ATTEMPT_S`: later than this nobody does any more."""
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Those who wait for the answer to one request, and until when they may."""
+
+    event: ev.ClientEvent
+    answer: asyncio.Future[cmd.Reply]
+    until_s: float
 
 
 class Coordinator:
@@ -72,7 +87,7 @@ class Coordinator:
         gc.disable()
         self._log = ViewLog(cluster)
         self._drains = Drains(cluster)
-        self._waiting: dict[RequestId, asyncio.Future[cmd.Reply]] = {}
+        self._waiting: dict[RequestId, _Waiting] = {}
         self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()
         self._activity = Activity()
         self._announced = asyncio.Event()
@@ -113,23 +128,40 @@ class Coordinator:
         if isinstance(event, ev.StoreMany):
             await asyncio.shield(self._started)
             await self._migration.make_room(event)
-        reply = await self._ask_core(event)
+        reply = await self._ask_core(event, time.monotonic() + GONE_AFTER_S)
         self._migration.note(event, reply)
         logs.note_request(event, reply)
         if isinstance(event, ev.LocateMany) and event.touch:
             self._activity.located(event.keys, reply.located)
         return reply
 
-    async def _ask_core(self, event: ev.ClientEvent) -> cmd.Reply:
+    async def _ask_core(self, event: ev.ClientEvent, until_s: float = math.inf) -> cmd.Reply:
         request = event.request
-        future = self._waiting.get(request)
-        if future is None:
-            await asyncio.shield(self._started)
-            if isinstance(event, ev.StoreMany | ev.DeleteMany | ev.UpdateKeys):
-                await self._cuts.wait(event.keys)
-            future = self._waiting.setdefault(request, self._loop.create_future())
-            self._feed(event)
-        return await future
+        await asyncio.shield(self._started)
+        if isinstance(event, ev.StoreMany | ev.DeleteMany | ev.UpdateKeys):
+            await self._cuts.wait(event.keys)
+            if request in self._answered:
+                return self._answered[request]
+        waiting = self._waiting.get(request)
+        if waiting is None:
+            waiting = self._waiting[request] = _Waiting(event, self._loop.create_future(), until_s)
+        waiting.until_s = until_s
+        self._feed(event)  # a repetition as well: the core tells it from a new request
+        return await waiting.answer
+
+    def _ask_again(self, request: RequestId) -> None:
+        waiting = self._waiting.get(request)
+        if waiting is not None:
+            self._feed(waiting.event)
+
+    def _release_the_gone(self) -> None:
+        """End the calls that nobody waits for any more; each has a thread."""
+        now_s = time.monotonic()
+        for request in [request for request, waiting in self._waiting.items() if waiting.until_s < now_s]:
+            answer = self._waiting.pop(request).answer
+            if not answer.done():
+                answer.set_exception(Unavailable(f"request {request} was not answered, nor repeated in time"))
+                answer.exception()  # seen: who asked may have gone
 
     async def tell(self, event: ev.Event) -> None:
         """Pass on an event that has no answer: a corrupt copy, an operator's decision."""
@@ -153,9 +185,18 @@ class Coordinator:
         """Which fields of a configuration this cluster does not run with."""
         return self._config.differences(config)
 
-    async def members(self) -> tuple[MemberInfo, ...]:
-        """The members that can be read and written now."""
+    async def members(self, all_known: bool = False) -> tuple[MemberInfo, ...]:
+        """The members that can be read and written, once the catalog is known. `all_known`: raises
+        `Unavailable` while a disk is away and nobody knows what it holds."""
         await asyncio.shield(self._started)
+        ends_s = time.monotonic() + GONE_AFTER_S
+        while self._core.phase is not Phase.SERVING:
+            if time.monotonic() > ends_s:
+                raise Unavailable(f"cluster {self.cluster!r} waits for the inventories of its members")
+            await asyncio.sleep(TICK_S / 2)
+        unknown = self._core.queries.unknown_contents()
+        if all_known and unknown:
+            raise Unavailable(unknown)
         return tuple(self._core.placement.ready.values())
 
     async def actor_name(self, member: MemberId) -> str | None:
@@ -261,6 +302,8 @@ class Coordinator:
         match command:
             case cmd.Reply():
                 self._answer(command)
+            case cmd.AskAgain():
+                self._loop.call_later(ASK_AGAIN_S, self._ask_again, command.request)
             case cmd.Announce():
                 self._announce(command)
             case cmd.PersistView() | cmd.CheckView():
@@ -318,9 +361,9 @@ class Coordinator:
             self._answered[reply.request] = reply
         while len(self._answered) > KEPT_REPLIES:
             self._answered.popitem(last=False)
-        future = self._waiting.pop(reply.request, None)
-        if future is not None and not future.done():
-            future.set_result(reply)
+        waiting = self._waiting.pop(reply.request, None)
+        if waiting is not None and not waiting.answer.done():
+            waiting.answer.set_result(reply)
 
     def _announce(self, command: cmd.Announce) -> None:
         self._activity.announce(command)
@@ -340,6 +383,7 @@ class Coordinator:
             with self.heartbeats["tick"].beat():
                 self._feed(ev.Tick())
                 self._cuts.expire()
+                self._release_the_gone()
             await asyncio.sleep(TICK_S)
 
     async def _watch_forever(self) -> None:

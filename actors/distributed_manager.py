@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import InvalidValue, NotEnoughNodes
+from ..errors import NotEnoughNodes
 from ..tiers.validation import check_key
 from .cluster import Cluster, open_cluster
 from .config import ClusterConfig
@@ -14,7 +14,7 @@ from .memory_manager import MemoryManager
 from .names import NAMESPACE
 from .session import RaySession
 from .status import NodeStatus
-from .store_options import StoreDefaults
+from .store_options import StoreDefaults, check_replicas
 from .striping import Stripes
 
 
@@ -43,12 +43,8 @@ class DistributedMemoryManager(MemoryManager):
         config: ClusterConfig | None = None,
         timeout_s: float = 60.0,
     ) -> None:
-        if not isinstance(replication_factor, int) or replication_factor < 1:
-            raise InvalidValue(
-                f"replication_factor must be a whole number of at least 1, not {replication_factor!r}"
-            )
+        self.replication_factor = check_replicas("replication_factor", replication_factor)
         self.nodes = list(nodes or [])
-        self.replication_factor = replication_factor
         cluster = open_cluster(_join(self.nodes), name, NAMESPACE, config, timeout_s)
         try:
             present = _require_nodes(cluster, self.nodes)

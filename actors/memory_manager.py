@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from ..errors import Closed, InvalidType, InvalidValue, KeyNotFound
+from ..errors import Closed, InvalidType, InvalidValue
 from ..tiers.analytics import AnalyticsReport
 from ..tiers.codec import encode
 from ..tiers.record import Version
@@ -17,6 +17,7 @@ from .client import MemoryClient, Receipt
 from .cluster_snapshots import ClusterSnapshots, SnapshotFile, snapshot_folder, snapshot_path
 from .core.model import TIER_ORDER, Outcome
 from .memory_reports import MemoryReports
+from .outcomes import error_of
 from .private_cluster import open_private, private_config
 from .store_options import StoreDefaults, check_tier
 from .subscription import Event, Subscription
@@ -71,7 +72,7 @@ class MemoryManager:
         self._private = cluster is None
         self._storage_path = None if storage_path is None else Path(storage_path)
         self._keeps_data = name is not None or storage_path is not None
-        self._closed = False
+        self._closed = self._ended = False
         self._subscriptions: list[Subscription] = []
         self._aio: AsyncMemory | None = None
         if cluster is None:
@@ -190,24 +191,25 @@ class MemoryManager:
         return dict(zip(wanted, self._client.retrieve_many(wanted, timeout_s), strict=True))
 
     def exists(self, key: str, *, timeout_s: float | None = None) -> bool:
-        """Whether the key can be read."""
+        """Whether there is a value to be read. Raises `Unavailable` where nobody can say within the time,
+        because a disk that may have it is away."""
         check_key(key)
         self._check_open()
-        (located,) = self._client.locate_many([key], touch=False, timeout_s=timeout_s)
-        return located.outcome is Outcome.OK
+        return self._client.find(key, timeout_s).outcome is Outcome.OK
 
-    def get_tier(self, key: str) -> str:
-        """The fastest tier that has the key. Raises `KeyNotFound`."""
+    def get_tier(self, key: str, *, timeout_s: float | None = None) -> str:
+        """The fastest tier that has the key. Raises `KeyNotFound`, `ValueLost`, `Unavailable`."""
         check_key(key)
         self._check_open()
-        (located,) = self._client.locate_many([key], touch=False)
+        located = self._client.find(key, timeout_s)
         if located.outcome is not Outcome.OK:
-            raise KeyNotFound(f"{key!r} is not stored; keys() lists what is")
+            raise error_of(located.outcome, key, "")
         tiers = {self._client.tier_of(member) for member, _ in located.members}
         return min(tiers, key=TIER_ORDER.index)
 
     def keys(self, prefix: str = "") -> list[str]:
-        """All keys that start with the prefix, sorted."""
+        """All keys that start with the prefix, sorted. Raises `Unavailable` while a disk is away and nobody
+        knows what it holds."""
         self._check_open()
         return [key for key in self._client.keys(prefix) if not key.startswith(INTERNAL_PREFIX)]
 
@@ -218,7 +220,8 @@ class MemoryManager:
         sort: Any = None,
         limit: int | None = None,
     ) -> list[str]:
-        """Keys whose metadata match a filter in the manner of MongoDB."""
+        """Keys whose metadata match a filter in the manner of MongoDB. Values of which all copies are away
+        are left out; raises `Unavailable` while nobody knows which these are."""
         self._check_open()
         return self._client.query(metadata_filter or {}, sort=sort, limit=limit)
 
@@ -354,16 +357,16 @@ class MemoryManager:
     def cleanup(self) -> None:
         """End a private memory and leave nothing behind (a named one keeps its durable data); of a shared
         one, only this connection ends. Twice is fine."""
-        if self._closed:
-            return
-        self.close()
-        if self._private:
+        if not self._closed:
+            self.close()
+        if self._private and not self._ended:
             if not self._keeps_data:
                 shutil.rmtree(self._snapshots.folder, ignore_errors=True)
             self._cluster.shutdown(delete=not self._keeps_data)
+            self._ended = True
 
     def close(self) -> None:
-        """End this connection. Twice is fine."""
+        """End this connection, and leave the memory to `cleanup`. Twice is fine."""
         self._closed = True
         for subscription in self._subscriptions:
             subscription.close()

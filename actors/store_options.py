@@ -7,8 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..errors import InvalidValue
-from ..tiers.validation import check_choice, check_priority, check_ttl
+from ..tiers.validation import check_choice, check_flag, check_priority, check_ttl
 from .core.model import TIER_ORDER, StoreOptions
+
+MAX_REPLICAS = 1000
+"""More nodes than a cluster has; inventories tell the number in two bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +35,9 @@ class StoreDefaults:
     ) -> StoreOptions:
         """Of one store. Raises `InvalidValue` or `InvalidType` where none could do what is asked."""
         copies = self.replicas if replicas is None else replicas
-        if not isinstance(copies, int) or copies < 1:
-            raise InvalidValue(f"replicas must be a whole number of at least 1, not {copies!r}")
+        check_replicas("replicas", copies)
+        for name, flag in (("pin", pinned), ("durable", durable), ("allow_degraded", allow_degraded)):
+            check_flag(name, flag)
         lives_s = check_ttl(ttl_s)
         return StoreOptions(
             node=self.node,
@@ -45,6 +49,13 @@ class StoreDefaults:
             expires_s=None if lives_s is None else self.wall_clock() + lives_s,
             pinned=pinned,
         )
+
+
+def check_replicas(name: str, copies: int) -> int:
+    """On how many nodes a value is to be. Raises `InvalidValue` where none could be."""
+    if type(copies) is bool or not isinstance(copies, int) or not 1 <= copies <= MAX_REPLICAS:
+        raise InvalidValue(f"{name} must be a whole number from 1 to {MAX_REPLICAS}, not {copies!r:.80}")
+    return copies
 
 
 def check_tier(tier: str) -> str:

@@ -82,9 +82,11 @@ def list_keys(cluster: Cluster, prefix: str, metadata_filter: Mapping[str, Any],
     client = cluster.client(timeout_s=QUERY_TIMEOUT_S)
     try:
         if metadata_filter:
-            found = sorted(key for key in client.query(metadata_filter) if key.startswith(prefix))
+            found = sorted(
+                key for key in client.query(metadata_filter, all_known=False) if key.startswith(prefix)
+            )
         else:
-            found = list(client.keys(prefix))
+            found = list(client.keys(prefix, all_known=False))
         found = [key for key in found if not key.startswith(INTERNAL_PREFIX)]
         shown = found[:limit]
         located = client.locate_many(shown, touch=False) if shown else ()

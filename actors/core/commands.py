@@ -167,6 +167,13 @@ class Reply:
 
 
 @dataclass(frozen=True, slots=True)
+class AskAgain:
+    """There is no answer to this request yet, and nothing of it is kept: it is to be asked once more."""
+
+    request: RequestId
+
+
+@dataclass(frozen=True, slots=True)
 class Announce:
     """Something that subscribers and the status page want to know: moved, evicted, repaired, lost, ...
 
@@ -187,4 +194,6 @@ class Stop:
     reason: str
 
 
-Command = PersistView | CheckView | MemberCommand | ResetMember | Quarantine | Reply | Announce | Stop
+Command = (
+    PersistView | CheckView | MemberCommand | ResetMember | Quarantine | Reply | AskAgain | Announce | Stop
+)

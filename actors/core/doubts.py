@@ -98,19 +98,19 @@ class Doubts:
             and membership.unverified.issuperset(entry.holders)
         )
 
-    def make_safe(self, key: str, entry: Entry) -> bool:
-        """Whether the value has the copies it asks for, and nothing older can come back.
+    def make_safe(self, key: str, entry: Entry, *, allow_degraded: bool = False) -> bool:
+        """Whether the value has the copies it asks for (`allow_degraded`: as far as there are places for
+        them), and nothing older can come back.
 
         What is missing for that is begun.
         """
         core = self._core
         if entry.kind is not Kind.VALUE:
             return True
-        if (
-            key in self.undecided
-            or self.is_doubtful(key, entry)
-            or not core.placement.enough(entry, entry.holders)
-        ):
+        short = not core.placement.enough(entry, entry.holders)
+        if short and allow_degraded and entry.holders:
+            short = bool(core.placement.choose(entry.options(None), entry.nbytes, entry.holders))
+        if key in self.undecided or self.is_doubtful(key, entry) or short:
             core.transfers.check((key,))
             return False
         if self.may_be_away((key,)):

@@ -100,6 +100,15 @@ class Inventory:
                 yield tuple(pairs[start:end])
 
 
+def _replicas_of(slots: Sequence[Slot]) -> npt.NDArray[np.int16]:
+    wanted = map(attrgetter("replicas"), slots)
+    try:
+        return np.fromiter(wanted, np.int16, len(slots))
+    except OverflowError:  # written when any number was taken: as many as there are nodes is what it means
+        most = np.iinfo(np.int16).max
+        return np.fromiter((min(slot.replicas, most) for slot in slots), np.int16, len(slots))
+
+
 def inventory_of(keys: list[str], slots: Sequence[Slot]) -> Inventory:
     """The columns for these keys and what is kept under them."""
     count = len(keys)
@@ -120,7 +129,7 @@ def inventory_of(keys: list[str], slots: Sequence[Slot]) -> Inventory:
         sequences=np.fromiter(map(itemgetter(1), versions), np.int64, count),
         kinds=np.fromiter(map(attrgetter("kind"), slots), np.int8, count),
         sizes=np.fromiter(map(attrgetter("nbytes"), slots), np.int64, count),
-        replicas=np.fromiter(map(attrgetter("replicas"), slots), np.int16, count),
+        replicas=_replicas_of(slots),
         durable=np.fromiter(map(attrgetter("durable"), slots), np.bool_, count),
         pinned=np.fromiter(map(attrgetter("pinned"), slots), np.bool_, count),
         priorities=np.fromiter(map(attrgetter("priority"), slots), np.float64, count),

@@ -35,10 +35,19 @@ class Queries:
             and entry.kind is Kind.VALUE
             and (entry.expires_s is None or now < entry.expires_s)
         )
-        complete = all(held is not None for held in core.doubts.dark.values())
-        outcomes = None if complete else (Outcome.UNAVAILABLE,)
-        message = "" if complete else f"the contents of {sorted(core.doubts.dark)} are not known at present"
-        core.emit(Reply(event.request, outcomes, keys=tuple(keys), message=message))
+        unknown = self.unknown_contents()
+        outcomes = (Outcome.UNAVAILABLE,) if unknown else None
+        core.emit(Reply(event.request, outcomes, keys=tuple(keys), message=unknown))
+
+    def unknown_contents(self) -> str:
+        """Which members may have keys that are not in the catalog, in words; empty: none."""
+        unknown = sorted(member for member, held in self._core.doubts.dark.items() if held is None)
+        if not unknown:
+            return ""
+        return (
+            f"{', '.join(unknown)} cannot be reached, and what is stored there is not known: bring the node "
+            f"back, or give the disk up with `memories declare-gone`"
+        )
 
     def _locate(self, key: str, node: str) -> Located:
         core = self._core

@@ -12,7 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Protocol
 
 from . import events as ev
-from .commands import Reply
+from .commands import AskAgain, Reply
 from .deletes import DeleteRequest
 from .model import Outcome, RequestId
 from .moves import MoveRequest
@@ -103,7 +103,9 @@ class Requests:
     def finish(self, request: LockingRequest, reply: Reply | None) -> None:
         """The request is over (None: without an answer); its keys are free again."""
         core = self._core
-        if reply is not None:
+        if reply is None:
+            core.emit(AskAgain(request.request))
+        else:
             core.emit(reply)
             if reply.outcomes is not None and not _APPLIED.issuperset(reply.outcomes):
                 self._failed[reply.request] = (core.clock(), reply)

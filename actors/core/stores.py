@@ -97,8 +97,18 @@ class StoreRequest:
         Then nobody knows whether it got as far as an answer, so its value must first be as safe as the
         answer says. That is on its way; the client asks again.
         """
+        core, options = self.core, self.event.options
         self.outcomes[row] = Outcome.OK
-        if self._is_recovered(entry) and not self.core.doubts.make_safe(key, entry):
+        if entry.clients[-1] == self.request:
+            placement = core.placement
+            self.version = entry.version
+            self.copies = min(self.copies, len(placement.nodes(entry.holders)))
+            self.durable = self.durable and placement.durable(entry.holders)
+        else:  # it has been replaced since: what was achieved is what was asked for
+            self.durable = self.durable and options.durable
+        if self._is_recovered(entry) and not core.doubts.make_safe(
+            key, entry, allow_degraded=options.allow_degraded
+        ):
             self.silent = True
 
     def _is_recovered(self, entry: Entry) -> bool:

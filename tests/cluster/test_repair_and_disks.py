@@ -17,7 +17,7 @@ from memories.actors.cluster import Cluster, connect
 from memories.actors.config import ClusterConfig
 from memories.actors.core import events as ev
 from memories.actors.memory_manager import MemoryManager
-from memories.errors import DeadlineExceeded, InvalidValue, NotEnoughNodes, ValueLost
+from memories.errors import DeadlineExceeded, InvalidValue, NotEnoughNodes, Unavailable, ValueLost
 from tests.support.object_servers import SeaweedFS
 
 from .conftest import MB, wait_until
@@ -158,8 +158,13 @@ def test_a_disk_that_is_declared_gone_is_not_waited_for_and_set_aside_when_it_re
     wait_until(lambda: cluster.status().away == (disk,), 60)
     (advice,) = [a for a in cluster.status().advice if disk in a.what]
     assert f"memories declare-gone {disk}" in advice.do
+    hasty = cluster.memory(timeout_s=2)
     with pytest.raises(DeadlineExceeded):
-        cluster.memory(timeout_s=2).retrieve("gone1")
+        hasty.retrieve("gone1")
+    for ask in (hasty.exists, hasty.get_tier, hasty.__contains__):
+        with pytest.raises(Unavailable, match="gone1"):
+            ask("gone1")
+    assert hasty.keys("gone1") == ["gone1"]
     with memory.subscribe("lost") as events:
         assert cluster.declare_gone(disk[:14]) == 4
         assert set(events.get(timeout_s=30).keys) == {f"gone{i}" for i in range(4)}
@@ -167,6 +172,9 @@ def test_a_disk_that_is_declared_gone_is_not_waited_for_and_set_aside_when_it_re
     for key in ("gone0", "gone3"):
         with pytest.raises(ValueLost, match=key):
             memory.retrieve(key)
+        with pytest.raises(ValueLost, match=key):
+            memory.get_tier(key)
+        assert key not in memory
     assert memory.retrieve("both") == 1
     assert memory.retrieve("gone4")[0] == 4
     assert not memory.exists("never stored")

@@ -115,10 +115,10 @@ class _Part:
         if type(reference) is bytes and outer * count * width != len(reference):
             raise CorruptData(f"{len(reference)} bytes cannot be {outer} x {count} rows of {width} bytes")
         bases = np.arange(outer, dtype=np.int64)[:, None] * count
-        ranges = np.empty((outer, len(begins), 2), np.int64)
-        np.add(bases, begins, out=ranges[:, :, 0])
-        np.add(bases, ends, out=ranges[:, :, 1])
-        ranges = ranges.reshape(-1, 2) * width
+        pairs = np.empty((outer, len(begins), 2), np.int64)
+        np.add(bases, begins, out=pairs[:, :, 0])
+        np.add(bases, ends, out=pairs[:, :, 1])
+        ranges = pairs.reshape(-1, 2) * width
         if taken * outer * width == 0:
             return taken, b""
         if type(reference) is bytes:

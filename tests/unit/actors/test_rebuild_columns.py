@@ -165,3 +165,10 @@ def test_copies_share_the_name_the_size_and_the_places() -> None:
     assert len({id(entry.nbytes) for entry in entries}) == 1
     for known, first, second in zip(entries, *core.catalog.keys_at.values(), strict=True):
         assert known.key is first is second
+
+
+def test_a_number_of_copies_that_no_column_holds_means_as_many_as_there_are() -> None:
+    slots = list(random_slots(3, 1).values())
+    slots[1] = replace(slots[1], replicas=10**6)
+    told = inventory_of([f"key {row}" for row in range(3)], slots)
+    assert told.replicas.tolist() == [slots[0].replicas, 32767, slots[2].replicas]

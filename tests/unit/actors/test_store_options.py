@@ -25,8 +25,13 @@ def test_what_is_said_counts_and_time_to_live_becomes_a_time() -> None:
 @pytest.mark.parametrize(
     ("asked", "error", "says"),
     [
-        ({"replicas": 0}, InvalidValue, "at least 1, not 0"),
-        ({"replicas": 1.5}, InvalidValue, "at least 1, not 1.5"),
+        ({"replicas": 0}, InvalidValue, "from 1 to 1000, not 0"),
+        ({"replicas": 1.5}, InvalidValue, "not 1.5"),
+        ({"replicas": True}, InvalidValue, "not True"),
+        ({"replicas": 10**6}, InvalidValue, "from 1 to 1000, not 1000000"),
+        ({"durable": "no"}, InvalidType, "durable must be True or False, not 'no'"),
+        ({"pinned": 1}, InvalidType, "pin must be True or False"),
+        ({"allow_degraded": None}, InvalidType, "allow_degraded must be"),
         ({"ttl_s": 0}, InvalidValue, "above 0"),
         ({"ttl_s": "soon"}, InvalidType, "seconds"),
         ({"tier": "lukewarm"}, InvalidValue, "'hot', 'warm', 'cold', 'glacier'"),
