@@ -8,6 +8,7 @@ from typing import Protocol
 from . import commands as out
 from . import events as ev
 from .catalog import Catalog
+from .catch_up import CatchUp
 from .doubts import Doubts
 from .expiries import Expiries
 from .membership import Membership, Phase
@@ -59,6 +60,7 @@ class CoordinatorCore:
         self.tombstones = Tombstones(self)
         self.rebuild = Rebuild(self)
         self.expiries = Expiries(self, owner)
+        self.catch_up = CatchUp(self, owner)
         self.requests = Requests(self)
         self.stores = Stores()
         self.queries = Queries(self)
@@ -75,7 +77,9 @@ class CoordinatorCore:
     @property
     def at_rest(self) -> bool:
         """Whether no request, repair or removal is under way."""
-        return self.transfers.idle and not (self.requests.busy or self.doubts or self.stalled)
+        return self.transfers.idle and not (
+            self.requests.busy or self.doubts or self.stalled or self.catch_up.behind
+        )
 
     @property
     def is_quiet(self) -> bool:
@@ -174,6 +178,8 @@ class CoordinatorCore:
         if self.phase is Phase.SERVING:
             self.roster.verify()
             self.tombstones.purge()
+            for update in self.catch_up.due():
+                self.requests.serve(update)
             expired = self.expiries.due()
             if expired is not None:
                 self.requests.serve(expired)

@@ -98,6 +98,10 @@ class Doubts:
             and membership.unverified.issuperset(entry.holders)
         )
 
+    def about(self, key: str, entry: Entry) -> bool:
+        """Whether the value may not be the last word."""
+        return key in self.undecided or self.is_doubtful(key, entry)
+
     def make_safe(self, key: str, entry: Entry, *, allow_degraded: bool = False) -> bool:
         """Whether the value has the copies it asks for (`allow_degraded`: as far as there are places for
         them), and nothing older can come back.
@@ -110,7 +114,7 @@ class Doubts:
         short = not core.placement.enough(entry, entry.holders)
         if short and allow_degraded and entry.holders:
             short = bool(core.placement.choose(entry.options(None), entry.nbytes, entry.holders))
-        if key in self.undecided or self.is_doubtful(key, entry) or short:
+        if short or self.about(key, entry):
             core.transfers.check((key,))
             return False
         if self.may_be_away((key,)):

@@ -205,11 +205,13 @@ class Rebuild:
 
     def _same(self, key: str, known: Entry, entry: Entry, member: MemberId) -> None:
         catalog = self._core.catalog
-        known.clients = united(known.clients, entry.clients)
         if entry.kind is Kind.VALUE:
             if known.kind is Kind.SUPERSEDED:
                 known.kind, known.nbytes = Kind.VALUE, entry.nbytes
                 known.wanted = entry.wanted
+            self._core.catch_up.compare(key, known, entry)
+        known.clients = united(known.clients, entry.clients)
+        if entry.kind is Kind.VALUE:
             catalog.add_holder(key, member)
         else:
             catalog.add_mark(key, member)

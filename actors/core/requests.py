@@ -1,9 +1,10 @@
 """`Requests`: what clients ask for, one change of a key at a time, each request at most once.
 
 A request that changes keys has all of them to itself (`busy`) until it is finished; others that want one
-of them wait. One that is repeated while it runs is the same request; one that was answered with a failure
-gets the same answer again, because what was said to have changed nothing must not take effect later. (What
-took effect is known by the marks of its client in the catalog.)
+of them wait, each in its turn: nobody who comes later takes a key before one who waits for it. One that is
+repeated while it runs is the same request; one that was answered with a failure gets the same answer again,
+because what was said to have changed nothing must not take effect later. (What took effect is known by the
+marks of its client in the catalog.)
 """
 
 from __future__ import annotations
@@ -47,6 +48,9 @@ class Requests:
         self.recheck: set[str] = set()
         """Busy keys whose copies are to be looked at when they are free again."""
         self._waiting: dict[str, deque[LockingRequest]] = {}
+        """Who waits, by the key that each waits for at present."""
+        self._places: dict[str, deque[LockingRequest]] = {}
+        """Everyone who waits and wants the key, the first to come first."""
         self._pending: set[RequestId] = set()
         self._failed: dict[RequestId, tuple[float, Reply]] = {}
         self._parked: dict[RequestId, ev.ClientEvent] = {}
@@ -92,11 +96,27 @@ class Requests:
 
     def _lock(self, request: LockingRequest) -> None:
         self._pending.add(request.request)
-        busy = self.busy
-        if not busy.keys().isdisjoint(request.keys):
-            blocker = next(key for key in request.keys if key in busy)
+        busy, places = self.busy, self._places
+        keys = request.keys
+        if busy.keys().isdisjoint(keys) and (not places or places.keys().isdisjoint(keys)):
+            busy.update(dict.fromkeys(keys, request))
+            request.begin()
+            return
+        for key in keys:
+            places.setdefault(key, deque()).append(request)
+        self._go_on_waiting(request)
+
+    def _go_on_waiting(self, request: LockingRequest) -> None:
+        """Begin what has waited, or have it wait for the next key that it cannot have yet."""
+        busy, places = self.busy, self._places
+        blocker = next((key for key in request.keys if key in busy or places[key][0] is not request), None)
+        if blocker is not None:
             self._waiting.setdefault(blocker, deque()).append(request)
             return
+        for key in request.keys:
+            places[key].popleft()
+            if not places[key]:
+                del places[key]
         busy.update(dict.fromkeys(request.keys, request))
         request.begin()
 
@@ -123,7 +143,7 @@ class Requests:
             woken = [waiting.pop(key) for key in request.keys if key in waiting]
             for queue in woken:
                 for later in queue:
-                    self._lock(later)
+                    self._go_on_waiting(later)
 
     def forget_failures(self, limit_s: float) -> None:
         """Nobody repeats what failed before this time."""

@@ -36,14 +36,9 @@ class UpdateRequest:
         client, sequence = self.request
         for key in self.keys:
             entry = core.catalog.entries.get(key)
-            if (
-                entry is None
-                or entry.kind is not Kind.VALUE
-                or key in core.doubts.undecided
-                or core.doubts.is_doubtful(key, entry)
-            ):
+            if entry is None or entry.kind is not Kind.VALUE or core.doubts.about(key, entry):
                 self.outcomes[key] = core.queries.absence(key)
-            elif entry.seen(client) >= sequence:
+            elif entry.seen(client) >= sequence and key not in core.catch_up.behind:
                 self.outcomes[key] = Outcome.OK
         self.advance()
 
@@ -90,6 +85,7 @@ class UpdateRequest:
             known = {name: change for name, change in self.event.changes.items() if name in KNOWN}
             entry.wanted = core.catalog.shared(replace(entry.wanted, **known))
             core.expiries.add(key, entry.expires_s)
+            core.catch_up.reached_all(key)
             copying = core.transfers.copying.get(key)
             if copying is not None:
                 copying.outdated.add(key)  # it may have been fetched before the change
