@@ -28,13 +28,18 @@ class Queries:
         core = self._core
         now = core.wall_clock()
         prefix = event.prefix
-        keys = sorted(
+        entries = core.catalog.entries
+        found = {
             key
-            for key, entry in core.catalog.entries.items()
+            for key, entry in entries.items()
             if key.startswith(prefix)
             and entry.kind is Kind.VALUE
             and (entry.expires_s is None or now < entry.expires_s)
-        )
+        }
+        for held in core.doubts.dark.values():
+            away = (key for key in held or () if key.startswith(prefix) and key not in found)
+            found.update(key for key in away if self._absent(key, entries.get(key)) is Outcome.UNAVAILABLE)
+        keys = sorted(found)
         unknown = self.unknown_contents()
         outcomes = (Outcome.UNAVAILABLE,) if unknown else None
         core.emit(Reply(event.request, outcomes, keys=tuple(keys), message=unknown))
