@@ -38,6 +38,8 @@ class StoreRequest:
         self.request = event.request
         self.keys = event.keys
         self.version = Version()
+        self.found: Version | None = None
+        """The version under which an earlier coordinator has stored keys of this request."""
         self.outcomes: dict[int, Outcome] = {}
         self.copies = event.options.replicas
         self.durable = True
@@ -101,7 +103,7 @@ class StoreRequest:
         self.outcomes[row] = Outcome.OK
         if entry.clients[-1] == self.request:
             placement = core.placement
-            self.version = entry.version
+            self.found = entry.version
             self.copies = min(self.copies, len(placement.nodes(entry.holders)))
             self.durable = self.durable and placement.durable(entry.holders)
         else:  # it has been replaced since: what was achieved is what was asked for
@@ -138,7 +140,7 @@ class StoreRequest:
             Reply(
                 self.event.request,
                 outcomes,
-                self.version,
+                self.version if self.found is None else self.found,
                 copies=self.copies,
                 durable=self.durable,
                 message=self.message,

@@ -38,7 +38,10 @@ class UpdateRequest:
             entry = core.catalog.entries.get(key)
             if entry is None or entry.kind is not Kind.VALUE or core.doubts.about(key, entry):
                 self.outcomes[key] = core.queries.absence(key)
-            elif entry.seen(client) >= sequence and key not in core.catch_up.behind:
+            elif entry.seen(client) >= sequence:
+                if key in core.catch_up.behind:  # a copy may not have heard of it yet
+                    core.requests.finish(self, None)
+                    return
                 self.outcomes[key] = Outcome.OK
         self.advance()
 

@@ -55,6 +55,11 @@ class Oracle:
         self.reads: dict[str, list[set[Operation]]] = {}
         self.touched: set[str] = set()
         self.answered: set[RequestId] = set()
+        self.updating: dict[str, Operation | None] = {}
+        """Keys whose priority is being changed, with the store that is certainly their last word."""
+        self.said: dict[str, tuple[Operation, float]] = {}
+        """The priority that was acknowledged last, and of which store; not where a later one may count."""
+        self._priorities = 0
         self.checks = 0
 
     # -- what clients do ----------------------------------------------------------------------------
@@ -128,6 +133,17 @@ class Oracle:
         """Lost so shortly before a coordinator died that it could not be written down any more."""
         lost_s = operation.lost_s
         return lost_s is not None and self.world.last_takeover_s > lost_s - 1.0
+
+    def begin_update(self, key: str) -> float:
+        self._priorities += 1
+        self.updating[key] = self.definite(key) if key in self.candidates else None
+        self.said.pop(key, None)
+        return float(self._priorities)
+
+    def end_update(self, key: str, priority: float, well: bool) -> None:
+        store = self.updating.pop(key)
+        if well and store is not None and store is self.definite(key):
+            self.said[key] = (store, priority)
 
     # -- what the cluster does ----------------------------------------------------------------------
 
@@ -302,6 +318,7 @@ class Oracle:
             "busy": core.requests.busy,
             "dark": core.doubts.dark,
             "stalled": core.stalled,
+            "behind": core.catch_up.behind,
         }
         for name, rest in unfinished.items():
             if rest:
@@ -309,6 +326,12 @@ class Oracle:
         for key, entry in core.catalog.entries.items():
             if entry.kind is Kind.VALUE and not core.placement.enough(entry, entry.holders):
                 raise Violation(f"{key} wants {entry.replicas} copies and has {entry.holders}")
+        for key, (store, priority) in self.said.items():
+            entry = core.catalog.entries.get(key)
+            if store is self.definite(key) and entry is not None and entry.kind is Kind.VALUE:
+                if entry.priority != priority:
+                    raise Violation(f"{priority} of {key} was acknowledged, and it says {entry.priority}")
+                self.checks += 1
         for life in world.lives():
             member = life.member
             for key, slot in life.core.slots.items():
@@ -316,6 +339,8 @@ class Oracle:
                 if slot.kind is Kind.VALUE:
                     if entry is None or member not in entry.holders or entry.version != slot.version:
                         raise Violation(f"{life.name} has {key} {slot.version}, nobody knows of it")
+                    if slot.priority != entry.priority:
+                        raise Violation(f"{life.name} says {slot.priority} of {key}, not {entry.priority}")
                 elif entry is not None and member not in entry.marks:
                     raise Violation(f"{life.name} has a mark of {key}, nobody knows of it")
             if core.catalog.used_bytes[member] != life.core.used_bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from memories.actors.core.client import ReadFrom
@@ -15,6 +15,7 @@ from memories.actors.core.commands import (
     Reply,
     ResetMember,
     Stop,
+    UpdateMany,
 )
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.events import (
@@ -175,8 +176,11 @@ class TierProcess(Process):
             return
         slot = action.slots[row]
         value: int | None = None
+        command = action.command
+        if isinstance(command, UpdateMany):  # the bytes stay as they are
+            self.disk.blobs[key] = replace(self.disk.blobs[key], slot=slot)
+            return
         if slot.kind is Kind.VALUE:
-            command = action.command
             if isinstance(command, PutMany):
                 position = action.rows[row]
                 value = command.payload[position if command.rows is None else command.rows[position]]
@@ -294,7 +298,7 @@ class CoordinatorProcess(Process):
                     network.after(0.001, self.deliver, self.on, (answer,))
                 case Reply():
                     world.oracle.replied(self, command)
-                    client = world.clients.get(command.request.client)
+                    client = world.clients.get(command.request.client.partition("/")[0])
                     if client is not None:
                         network.send(self.node, client, client.replied, command)
                 case ResetMember(member, incarnation, _):

@@ -7,8 +7,8 @@ from typing import Any
 
 from memories.actors.core.client import Complete
 from memories.actors.core.coordinator import CoordinatorCore
-from memories.actors.core.events import DeleteMany, DrainNode, MoveMany, StoreMany
-from memories.actors.core.model import Kind, Outcome, StoreOptions
+from memories.actors.core.events import DeleteMany, DrainNode, MoveMany, StoreMany, UpdateKeys
+from memories.actors.core.model import Kind, Outcome, RequestId, StoreOptions
 
 from .clients import ClientProcess
 from .oracle import Operation, Violation
@@ -45,7 +45,8 @@ class Scenario:
 
     def _client(self) -> None:
         act = self.random.choices(
-            [self._store, self._delete, self._read_some, self._move, self._repeat], [8, 3, 6, 2, 1]
+            [self._store, self._delete, self._read_some, self._move, self._repeat, self._update],
+            [8, 3, 6, 2, 1, 2],
         )[0]
         act()
 
@@ -124,6 +125,30 @@ class Scenario:
         event = MoveMany(client.core.next_request(), keys, tier)
         self.world.network.log(f"{client.name}: move {keys} to {tier}")
         client.start(lambda ticket: client.core.call(ticket, event, 30.0), lambda complete, values: None)
+
+    def _update(self) -> None:
+        """Another priority for a key; each number is said once."""
+        oracle, network = self.world.oracle, self.world.network
+        client = self.world.clients[self.random.choice(list(self.world.clients))]
+        free = [key for key in self.keys if key not in oracle.updating]
+        if not free:
+            return
+        key = self.random.choice(free)
+        priority = oracle.begin_update(key)
+        # Requests that run together have names of their own, as those of Ray's client.
+        request = RequestId(f"{client.name}/updates", int(priority))
+        event = UpdateKeys(request, (key,), {"priority": priority})
+        network.log(f"{client.name}: {event.request} says priority {priority} of {key}")
+
+        def done(complete: Complete, _: dict[str, int]) -> None:
+            self.open -= 1
+            if complete.reply is None:
+                raise Violation(f"{event.request} was not answered within an hour")
+            network.log(f"{client.name}: {event.request} is answered {complete.reply.outcomes}")
+            oracle.end_update(key, priority, complete.reply.outcomes is None)
+
+        self.open += 1
+        client.start(lambda ticket: client.core.call(ticket, event, 3600.0), done)
 
     def _repeat(self) -> None:
         """A request of the last second turns up again, answered or not."""

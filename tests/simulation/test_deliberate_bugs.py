@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from memories.actors.core.catalog import Entry
+from memories.actors.core.catch_up import CatchUp
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.model import Kind, MemberId, Version
 from memories.actors.core.rebuild import Rebuild
@@ -51,6 +53,12 @@ class ForgetfulRebuild(Rebuild):
         super().merge_at_start(member, incarnation, inventory.take(keep))
 
 
+class Careless(CatchUp):
+    """Takes copies of one version for the same, whatever they say of their key."""
+
+    def compare(self, key: str, known: Entry, copy: Entry) -> None: ...
+
+
 def no_version_check(*arguments: Any) -> CoordinatorCore:
     core = CoordinatorCore(*arguments)
     core.transfers = NoVersionCheck(core)
@@ -69,6 +77,12 @@ def forget_tombstones(*arguments: Any) -> CoordinatorCore:
     return core
 
 
+def never_catch_up(*arguments: Any) -> CoordinatorCore:
+    core = CoordinatorCore(*arguments)
+    core.catch_up = Careless(core, "test")
+    return core
+
+
 def first_failure(make_core: Callable[..., CoordinatorCore], first_seed: int) -> str:
     for seed in range(first_seed, first_seed + 100):
         try:
@@ -83,6 +97,7 @@ def first_failure(make_core: Callable[..., CoordinatorCore], first_seed: int) ->
     [
         (no_version_check, 115, r"there is|bytes are nowhere|read of|says lost|nobody knows"),
         (acknowledge_early, 0, r"acknowledges \S+ with \d copies|before any fsync"),
+        (never_catch_up, 0, r"says \S+ of \S+, not|was acknowledged, and it says"),
         (forget_tombstones, 0, r"was deleted, the coordinator says|read of|nobody knows of it"),
     ],
 )

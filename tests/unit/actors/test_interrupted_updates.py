@@ -39,9 +39,11 @@ def test_an_update_that_has_reached_one_copy_reaches_all(missed: str, repeated: 
     cluster.down.clear()
     cluster.start_coordinator()
     if repeated:
+        cluster.handle(UpdateKeys(request, ("key",), changes))
+        assert request not in cluster.replies  # it may not be said before every copy has heard of it
+    ticks(cluster)
+    if repeated:
         assert cluster.update("key", request=request, **changes) is None
-    else:
-        ticks(cluster)
     assert said(cluster) == [(True, 5.0, 2e9)] * 3
     ticks(cluster)
     assert cluster.core.at_rest
@@ -49,6 +51,21 @@ def test_an_update_that_has_reached_one_copy_reaches_all(missed: str, repeated: 
     ticks(cluster)
     assert said(cluster) == [(True, 5.0, 2e9)] * 3
     assert cluster.get("key") == "value"
+
+
+def test_an_update_that_turns_up_again_does_not_undo_a_later_one() -> None:
+    cluster = PerfectCluster(2)
+    cluster.store({"key": "value"}, replicas=2, tier="cold")
+    early = cluster.request("early")
+    cluster.update("key", request=early, priority=1.0)
+    lose(cluster, "n1/cold")
+    cluster.update("key", request=cluster.request("late"), priority=2.0)
+    cluster.down.clear()
+    cluster.start_coordinator()
+    cluster.handle(UpdateKeys(early, ("key",), {"priority": 1.0}))
+    ticks(cluster)
+    assert cluster.update("key", request=early, priority=1.0) is None
+    assert {priority for _, priority, _ in said(cluster)} == {2.0}
 
 
 def lose(cluster: PerfectCluster, member: str) -> None:
