@@ -147,15 +147,25 @@ class TierCore:
         freed = 0
         for key in keys:
             with self._key_locks.hold([key]):
-                record = self._blobs.record(key)
-                self._before_change([key])
-                # Another writer may have replaced it since it came due.
-                if record is not None and record.expired(now_s) and self._blobs.remove(key):
-                    self._forgotten(key)
-                    freed += 1
+                freed += self._drop_if_expired(key, now_s)
         if freed:
             self._counters.add(expirations=freed)
         return freed
+
+    def _drop_if_expired(self, key: str, now_s: float) -> bool:
+        record = self._blobs.record(key)
+        if record is not None and record.expired(now_s):
+            self._before_change([key])
+            if self._blobs.remove_found(record):
+                self._forgotten(key)
+                return True
+            record = self._blobs.record(key)
+        # Another writer, perhaps in another process, has replaced or removed it since it came due.
+        if record is None:
+            self._forgotten(key)
+        else:
+            self._noted(record)
+        return False
 
     def _noted(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""
