@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
@@ -106,8 +106,7 @@ class TierCore:
     def _commit_in_room(self, blobs: Sequence[Blob], keys: set[str]) -> None:
         if self._budget.capacity_bytes is not None:
             self.expire()  # before the key locks: it takes those of other keys
-        with self._key_locks.hold(keys):
-            victims = self._find_room(blobs, keys)
+        with self._room_for(blobs, keys) as victims:
             self._before_change(keys)
             if len(blobs) == 1:
                 self._blobs.put(blobs[0])
@@ -116,6 +115,23 @@ class TierCore:
             for blob in blobs:
                 self._noted(blob.record)
             self._evict(victims)
+
+    @contextmanager
+    def _room_for(self, blobs: Sequence[Blob], keys: set[str]) -> Iterator[list[str]]:
+        """Hold the locks of the newcomers and of those who leave for them; who leaves.
+
+        So nobody pins or changes a key that is on its way out. Whoever wants to waits until it has left,
+        and those who change other keys wait for nothing.
+        """
+        locked = set(keys)
+        while True:
+            with self._key_locks.hold(locked):
+                victims = self._find_room(blobs, keys)
+                if locked.issuperset(victims):
+                    yield victims
+                    return
+            # Locks are taken in one order, all at once. Others may be chosen by then, so none is let go.
+            locked.update(victims)
 
     def _find_room(self, blobs: Sequence[Blob], keys: set[str]) -> list[str]:
         if self._budget.capacity_bytes is None:
