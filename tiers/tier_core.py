@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
-from ..errors import Closed, KeyNotFound
+from ..errors import Closed, CorruptData, KeyNotFound
 from .blobs import Blob, BlobStore
 from .budget import Budget
 from .capture import Capture
@@ -76,7 +76,10 @@ class TierCore:
     def expire(self) -> int:
         """Free what has reached its end; how many entries there were."""
         now_s = self._clock()
-        return self._drop_expired(self._inventory.expiry.due(now_s), now_s)
+        expiry = self._inventory.expiry
+        # Several threads may be at it: what one of them has freed the others pass over.
+        ended = (key for key in expiry.ended(now_s) if expiry.expired(key, now_s))
+        return self._drop_expired(ended, now_s)
 
     def close(self) -> None:
         """Release what the tier holds open. Later calls raise `Closed`; closing again is fine."""
@@ -169,7 +172,12 @@ class TierCore:
         return freed
 
     def _drop_if_expired(self, key: str, now_s: float) -> bool:
-        record = self._blobs.record(key)
+        try:
+            record = self._blobs.record(key)
+        except CorruptData:
+            # Nobody can say when it ends: left to whoever reads it, or every later call would fail here.
+            self._inventory.expiry.set(key, None)
+            raise
         if record is not None and record.expired(now_s):
             self._before_change([key])
             if self._blobs.remove_found(record):
