@@ -150,6 +150,10 @@ class TierCore:
             exclude=keys,
         )
 
+    def _restoring_budget(self) -> tuple[Budget, int] | None:
+        """The budget that restored values come under and what is in use of it; None for several."""
+        return self._budget, self._blobs.used_bytes
+
     def _incoming_bytes(self, blob: Blob) -> int:
         """What the blob will occupy, at most."""
         return blob.record.nbytes

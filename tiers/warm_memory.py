@@ -203,6 +203,9 @@ class WarmMemory(DividedTier):
             )
         return victims
 
+    def _restoring_budget(self) -> tuple[Budget, int] | None:
+        return self._budget_of(None), self._warm.pool_usage(None)[0]
+
     def _budget_of(self, pool: str | None) -> Budget:
         if pool is not None:
             return self._pools[pool].budget
