@@ -10,6 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from ..errors import ConflictingWrite, KeyNotFound
 from .encoded import Selection
 from .record import Record
 
@@ -85,6 +86,24 @@ class BlobStore(ABC):
     def remove_many(self, keys: Iterable[str]) -> int:
         """Forget several; how many there were."""
         return sum(self.remove(key) for key in keys)
+
+    def update_found(self, found: Record, record: Record) -> None:
+        """`update`, if what is stored is still what was found. Raises `KeyNotFound`, `ConflictingWrite`.
+
+        Whoever calls this keeps others of this process from the key meanwhile; a store that several
+        processes write to keeps those away itself.
+        """
+        current = self.record(found.key)
+        if current is None:
+            raise KeyNotFound(f"{found.key!r} is not stored here any more")
+        if current != found:
+            raise ConflictingWrite(f"{found.key!r:.100} was replaced since it was read; try again")
+        self.update(record)
+
+    def remove_found(self, found: Record) -> bool:
+        """`remove`, if what is stored is still what was found; whether it was. As `update_found`."""
+        current = self.record(found.key)
+        return current is not None and current == found and self.remove(found.key)
 
     @abstractmethod
     def keys(self, prefix: str = "") -> Iterator[str]:

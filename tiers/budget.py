@@ -23,6 +23,12 @@ class Budget:
         if self.capacity_bytes is not None and on_full == "evict":
             self.order = EvictionOrder()
 
+    def copy(self) -> Budget:
+        """A budget of its own, to try out what would happen."""
+        copied = Budget(self.name, self.capacity_bytes, self.on_full)
+        copied.order = None if self.order is None else self.order.copy()
+        return copied
+
     def victims(
         self,
         *,

@@ -53,6 +53,15 @@ class EvictionOrder:
             self._priority_of.clear()
             self._priorities.clear()
 
+    def copy(self) -> EvictionOrder:
+        """An order of its own, to try out what would happen."""
+        copied = EvictionOrder()
+        with self._lock:
+            copied._buckets = {priority: dict(bucket) for priority, bucket in self._buckets.items()}
+            copied._priority_of = dict(self._priority_of)
+            copied._priorities = list(self._priorities)
+        return copied
+
     def plan(
         self,
         need_bytes: int,

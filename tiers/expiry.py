@@ -55,6 +55,18 @@ class Expiry(Generic[K]):
                     ended.append(key)
         return ended
 
+    def ended(self, now_s: float) -> list[K]:
+        """The keys that have ended. They are known as such until they are given another end, or None."""
+        ended: dict[K, tuple[float, int, K]] = {}
+        with self._lock:
+            while self._heap and self._heap[0][0] <= now_s:
+                entry = heapq.heappop(self._heap)
+                if self._ends.get(entry[2]) == entry[0]:
+                    ended[entry[2]] = entry
+            for entry in ended.values():
+                heapq.heappush(self._heap, entry)
+        return list(ended)
+
     def clear(self) -> None:
         """Forget every end."""
         with self._lock:

@@ -145,8 +145,7 @@ class GlacierMemory(Tier):
                 created_s=now_s,
                 metadata=checked,
             )
-            with self._room, self._key_locks.hold([key]):
-                victims = self._find_room([Blob(record)], {key})
+            with self._room, self._room_for([Blob(record)], {key}) as victims:
                 self._before_change({key})
                 publish(record)
                 self._noted(record)

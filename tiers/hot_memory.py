@@ -236,6 +236,12 @@ class HotMemory(DividedTier):
             )
         return victims
 
+    def _restoring_budget(self) -> tuple[Budget, int] | None:
+        if len(self._shares) > 1:
+            return None  # which device a value goes to is known when it comes
+        ((place, share),) = self._shares.items()
+        return share, self._hot.used_on(place)
+
     def _read(self, key: str, copy: bool) -> tuple[Record, Any]:
         blob = self._planted(key)
         return blob.record, blob.value.read(copy)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import PickleRefused
+from ..errors import ConflictingWrite, PickleRefused
 from .blobs import Blob
 from .checksum import checksum
 from .codec import encode
@@ -26,6 +26,9 @@ from .validation import (
 if TYPE_CHECKING:
     from .snapshots import SnapshotInfo
     from .snapshots.writer import ByteSink
+
+_CHANGE_TRIES = 4
+"""How often the record of a key is read and changed while other processes replace it in between."""
 
 
 class Tier(ReadableTier):
@@ -185,9 +188,16 @@ class Tier(ReadableTier):
         check_key(key)
         self._check_open()
         with self._key_locks.hold([key]):
-            record = self.entry(key).replace(version=self._next_version(self._clock()), **changes)
-            self._before_change([key])
-            self._blobs.update(record)
+            for tries_left in reversed(range(_CHANGE_TRIES)):
+                found = self.entry(key)
+                record = found.replace(version=self._next_version(self._clock()), **changes)
+                self._before_change([key])
+                try:
+                    self._blobs.update_found(found, record)
+                    break
+                except ConflictingWrite:  # another process replaced it: the change is for the new value too
+                    if not tries_left:
+                        raise
             self._noted(record)
         return record
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from types import TracebackType
 from typing import Self
 
-from ..errors import Closed, KeyNotFound
+from ..errors import Closed, CorruptData, KeyNotFound
 from .blobs import Blob, BlobStore
 from .budget import Budget
 from .capture import Capture
@@ -76,7 +76,10 @@ class TierCore:
     def expire(self) -> int:
         """Free what has reached its end; how many entries there were."""
         now_s = self._clock()
-        return self._drop_expired(self._inventory.expiry.due(now_s), now_s)
+        expiry = self._inventory.expiry
+        # Several threads may be at it: what one of them has freed the others pass over.
+        ended = (key for key in expiry.ended(now_s) if expiry.expired(key, now_s))
+        return self._drop_expired(ended, now_s)
 
     def close(self) -> None:
         """Release what the tier holds open. Later calls raise `Closed`; closing again is fine."""
@@ -106,8 +109,7 @@ class TierCore:
     def _commit_in_room(self, blobs: Sequence[Blob], keys: set[str]) -> None:
         if self._budget.capacity_bytes is not None:
             self.expire()  # before the key locks: it takes those of other keys
-        with self._key_locks.hold(keys):
-            victims = self._find_room(blobs, keys)
+        with self._room_for(blobs, keys) as victims:
             self._before_change(keys)
             if len(blobs) == 1:
                 self._blobs.put(blobs[0])
@@ -116,6 +118,23 @@ class TierCore:
             for blob in blobs:
                 self._noted(blob.record)
             self._evict(victims)
+
+    @contextmanager
+    def _room_for(self, blobs: Sequence[Blob], keys: set[str]) -> Iterator[list[str]]:
+        """Hold the locks of the newcomers and of those who leave for them; who leaves.
+
+        So nobody pins or changes a key that is on its way out. Whoever wants to waits until it has left,
+        and those who change other keys wait for nothing.
+        """
+        locked = set(keys)
+        while True:
+            with self._key_locks.hold(locked):
+                victims = self._find_room(blobs, keys)
+                if locked.issuperset(victims):
+                    yield victims
+                    return
+            # Locks are taken in one order, all at once. Others may be chosen by then, so none is let go.
+            locked.update(victims)
 
     def _find_room(self, blobs: Sequence[Blob], keys: set[str]) -> list[str]:
         if self._budget.capacity_bytes is None:
@@ -130,6 +149,10 @@ class TierCore:
             nbytes_of=self._blobs.stored_bytes,
             exclude=keys,
         )
+
+    def _restoring_budget(self) -> tuple[Budget, int] | None:
+        """The budget that restored values come under and what is in use of it; None for several."""
+        return self._budget, self._blobs.used_bytes
 
     def _incoming_bytes(self, blob: Blob) -> int:
         """What the blob will occupy, at most."""
@@ -147,15 +170,30 @@ class TierCore:
         freed = 0
         for key in keys:
             with self._key_locks.hold([key]):
-                record = self._blobs.record(key)
-                self._before_change([key])
-                # Another writer may have replaced it since it came due.
-                if record is not None and record.expired(now_s) and self._blobs.remove(key):
-                    self._forgotten(key)
-                    freed += 1
+                freed += self._drop_if_expired(key, now_s)
         if freed:
             self._counters.add(expirations=freed)
         return freed
+
+    def _drop_if_expired(self, key: str, now_s: float) -> bool:
+        try:
+            record = self._blobs.record(key)
+        except CorruptData:
+            # Nobody can say when it ends: left to whoever reads it, or every later call would fail here.
+            self._inventory.expiry.set(key, None)
+            raise
+        if record is not None and record.expired(now_s):
+            self._before_change([key])
+            if self._blobs.remove_found(record):
+                self._forgotten(key)
+                return True
+            record = self._blobs.record(key)
+        # Another writer, perhaps in another process, has replaced or removed it since it came due.
+        if record is None:
+            self._forgotten(key)
+        else:
+            self._noted(record)
+        return False
 
     def _noted(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""

@@ -53,6 +53,8 @@ def restore_snapshot(
             if (wanted is None or record.key in wanted) and not record.expired(now_s)
         }
         _check_acceptable(tier, list(coming.values()))
+        if tier._budget.order is not None:
+            _check_room(tier, (blob for blob in snapshot.blobs(wanted) if blob.record.key in coming))
         with Progress("Restoring a snapshot", len(coming), unit="values") as progress:
             # Where others have to leave for them, values come one by one: a group might not fit at all.
             group_bytes = _GROUP_BYTES if tier._budget.order is None else 0
@@ -115,6 +117,45 @@ def _check_acceptable(tier: Tier, records: Sequence[Record]) -> None:
             f"the snapshot's {incoming_bytes:,} bytes do not fit {tier.name}: {free_bytes:,} of "
             f"{capacity_bytes:,} bytes are free for it; choose keys, or raise the size"
         )
+
+
+def _check_room(tier: Tier, blobs: Iterator[Blob]) -> None:
+    """Raise `CapacityExceeded` where one of the values would find no room, if they came one by one.
+
+    The values are read a second time for this: only they tell what they will occupy.
+    """
+    tier.expire()
+    restoring = tier._restoring_budget()
+    if restoring is None:
+        return
+    budget, used_bytes = restoring[0].copy(), restoring[1]
+    changed_bytes: dict[str, int] = {}
+
+    def nbytes_of(key: str) -> int:
+        known = changed_bytes.get(key)
+        return tier._blobs.stored_bytes(key) if known is None else known
+
+    for blob in blobs:
+        record = blob.record
+        incoming_bytes, released_bytes = tier._incoming_bytes(blob), nbytes_of(record.key)
+        victims = budget.victims(
+            used_bytes=used_bytes,
+            incoming_bytes=incoming_bytes,
+            released_bytes=released_bytes,
+            priority=record.priority,
+            nbytes_of=nbytes_of,
+            exclude={record.key},
+        )
+        used_bytes += incoming_bytes - released_bytes - sum(map(nbytes_of, victims))
+        changed_bytes.update(dict.fromkeys(victims, 0))
+        changed_bytes[record.key] = incoming_bytes
+        if budget.order is not None:
+            for victim in victims:
+                budget.order.discard(victim)
+            if record.pinned or record.tombstone or record.superseded:
+                budget.order.discard(record.key)
+            else:
+                budget.order.add(record.key, record.priority)
 
 
 def _renewed(tier: Tier, blob: Blob, now_s: float) -> Blob:

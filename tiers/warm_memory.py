@@ -91,6 +91,7 @@ class WarmMemory(DividedTier):
             raise InvalidType(f"a pool needs a name, not {name!r:.60}")
         size_bytes = check_size_gb("size_mb", _number(size_mb) / 1000)
         with self._room:
+            self.expire()
             capacity_bytes = self._capacity()
             others = sum(pool.capacity_bytes for other, pool in self._pools.items() if other != name)
             general_bytes = self._warm.pool_usage(None)[0]
@@ -201,6 +202,9 @@ class WarmMemory(DividedTier):
                 exclude=keys,
             )
         return victims
+
+    def _restoring_budget(self) -> tuple[Budget, int] | None:
+        return self._budget_of(None), self._warm.pool_usage(None)[0]
 
     def _budget_of(self, pool: str | None) -> Budget:
         if pool is not None:

@@ -53,6 +53,9 @@ class FaultyObjects(ObjectStore):
     def delete(self, name: str) -> None:
         self._around("delete", name, lambda: self.inner.delete(name))
 
+    def delete_if(self, name: str, tag: str) -> None:
+        self._around("delete", name, lambda: self.inner.delete_if(name, tag))
+
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         for listed in self.inner.list(prefix, after):
             self._around("list", listed.name, lambda: None)

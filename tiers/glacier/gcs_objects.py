@@ -107,6 +107,10 @@ class GCSObjects(ObjectStore):
         with contextlib.suppress(ObjectGone), self._translated(f"deleting {name}", absent_object=True):
             self._bucket.blob(name).delete(retry=None, timeout=self._timeout)
 
+    def delete_if(self, name: str, tag: str) -> None:
+        with contextlib.suppress(ObjectGone), self._translated(f"deleting {name}", absent_object=True):
+            self._bucket.blob(name).delete(if_generation_match=int(tag), retry=None, timeout=self._timeout)
+
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         pages = self._client.list_blobs(
             self._bucket,

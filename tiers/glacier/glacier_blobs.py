@@ -40,6 +40,9 @@ Commit = Callable[[Record], None]
 
 log = logging.getLogger(__name__)
 
+_ROTATE_TRIES = 4
+"""How often a value is written under the new key while other processes replace it in between."""
+
 
 class GlacierBlobs(ReadableBlobs):
     """Blobs in one bucket under one prefix. Thread-safe; `close` ends its threads.
@@ -67,11 +70,19 @@ class GlacierBlobs(ReadableBlobs):
             self._report()
 
     def update(self, record: Record) -> None:
+        self._update(record, None)
+
+    def update_found(self, found: Record, record: Record) -> None:
+        self._update(record, found)
+
+    def _update(self, record: Record, found: Record | None) -> None:
         name = object_name(record.key)
         with self._locks.hold([record.key]):
             old = self._heads.find_whole(name)
             if old is None:
                 raise KeyNotFound(f"{record.key!r} is not stored in {self._store.address}")
+            if found is not None and found != old.envelope.record:
+                raise ConflictingWrite(f"{record.key!r:.100} was replaced since it was read; try again")
             if record.lengths != old.envelope.record.lengths:
                 raise InvalidValue(
                     f"the record of {record.key!r} is not of the value that is stored: lengths "
@@ -88,9 +99,25 @@ class GlacierBlobs(ReadableBlobs):
             if head is None:
                 return False
             self._heads.delete(name)
-            self._usage.add(keys=-1, nbytes=-head.nbytes)
-            self._drop_body(name, head.envelope.body)
+            self._removed(name, head)
             return True
+
+    def remove_found(self, found: Record) -> bool:
+        name = object_name(found.key)
+        with self._locks.hold([found.key]):
+            head = self._heads.find(name, forgiving=True)
+            if head is None or found != head.envelope.record:
+                return False
+            try:
+                self._heads.delete(name, head)
+            except ConflictingWrite:
+                return False
+            self._removed(name, head)
+            return True
+
+    def _removed(self, name: str, head: Head) -> None:
+        self._usage.add(keys=-1, nbytes=-head.nbytes)
+        self._drop_body(name, head.envelope.body)
 
     def remove_many(self, keys: Iterable[str]) -> int:
         removed = 0
@@ -246,12 +273,29 @@ class GlacierBlobs(ReadableBlobs):
     def _rotate_one(self, key: str) -> bool:
         assert self._keys is not None
         current = self._keys.write_id
+
+        def read_old(name: str, head: Head) -> tuple[Head, Blob] | None:
+            if head.envelope.key_id == current and head.envelope.body.key_id == current:
+                return None
+            return head, self._whole(name, head)
+
+        name = object_name(key)
         with self._locks.hold([key]):
-            head = self._heads.find(object_name(key))
-            if head is None or (head.envelope.key_id == current and head.envelope.body.key_id == current):
-                return False
-            self.put(self.get(key))
-            return True
+            for tries_left in reversed(range(_ROTATE_TRIES)):
+                try:
+                    found = self._read(key, read_old)
+                    if found is None:
+                        return False
+                    head, blob = found
+                    envelope, payload = self._write_body(name, blob)
+                    self._replace(name, envelope, payload, head)
+                    return True
+                except KeyNotFound:
+                    return False
+                except ConflictingWrite:  # what another process put there may be under an older key, too
+                    if not tries_left:
+                        raise
+        raise AssertionError("unreachable: the last try returns or raises")
 
     # The bucket ------------------------------------------------------------------------------------
 

@@ -118,10 +118,21 @@ class Heads:
         self._retry.call(put, f"writing the head of {envelope.record.key!r:.100}")
         return len(data)
 
-    def delete(self, name: str) -> None:
-        """Remove the head object; fine if there is none."""
+    def delete(self, name: str, found: Head | None = None) -> None:
+        """Remove the head object, or only the one that was found; fine if there is none.
+
+        Raises `ConflictingWrite` if another one than was found is there by now.
+        """
         path = self.folder + name
-        self._retry.call(lambda: self._store.delete(path), f"deleting {path}")
+        tag = None if found is None or not self._conditional_writes else found.tag
+
+        def delete() -> None:
+            if tag is None:
+                self._store.delete(path)
+            else:
+                self._store.delete_if(path, tag)
+
+        self._retry.call(delete, f"deleting {path}")
 
     def _read(self, path: str, length: int) -> Fetched:
         return self._retry.call(lambda: self._store.read(path, length), f"reading {path}")

@@ -84,6 +84,12 @@ class LocalObjects(ObjectStore):
                 path.unlink()
                 sync_folder(path.parent)
 
+    def delete_if(self, name: str, tag: str) -> None:
+        with self._translated("deleting"), self._exclusive():
+            if (self._root / name).exists():
+                self._check(name, Condition(tag))
+                self.delete(name)
+
     def list(self, prefix: str, after: str = "") -> Iterator[Listed]:
         folder, _, start = prefix.rpartition("/")
         with self._translated("listing"):

@@ -14,6 +14,8 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from ...errors import ConflictingWrite
+
 T = TypeVar("T")
 
 Part = list[memoryview]
@@ -131,6 +133,20 @@ class ObjectStore(ABC):
     @abstractmethod
     def delete(self, name: str) -> None:
         """Remove the object; fine if there is none."""
+
+    def delete_if(self, name: str, tag: str) -> None:
+        """Remove the object if it has this tag; fine if there is none. Raises `ConflictingWrite`.
+
+        One request where the provider has it. Where it has not, as here, the object is looked at first,
+        and a write between the look and the deletion is lost.
+        """
+        try:
+            found = self.read(name, 1)
+        except ObjectGone:
+            return
+        if found.tag != tag:
+            raise ConflictingWrite(f"{self.address}: somebody else wrote {name} at the same time")
+        self.delete(name)
 
     def delete_many(self, names: Sequence[str]) -> None:
         """Remove several, in fewer requests where the provider can."""

@@ -81,15 +81,15 @@ class ReadableBlobs(BlobStore):
         getattr(self._reporting, "report", _nothing)()
 
     def get(self, key: str) -> Blob:
-        def whole(name: str, head: Head) -> Blob:
-            record = head.envelope.record
-            stream = PlainStream(record.lengths)
-            into = aligned(stream.nbytes).data
-            reader = self._reader(name, head)
-            self._fetch(name, head, reader, [(0, len(reader.table.lengths), into)])
-            return Blob(record, stream.split(into.toreadonly()))
+        return self._read(key, self._whole)
 
-        return self._read(key, whole)
+    def _whole(self, name: str, head: Head) -> Blob:
+        record = head.envelope.record
+        stream = PlainStream(record.lengths)
+        into = aligned(stream.nbytes).data
+        reader = self._reader(name, head)
+        self._fetch(name, head, reader, [(0, len(reader.table.lengths), into)])
+        return Blob(record, stream.split(into.toreadonly()))
 
     def get_many(self, keys: Sequence[str]) -> list[Blob]:
         blobs = []

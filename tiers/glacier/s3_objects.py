@@ -139,6 +139,16 @@ class S3Objects(ObjectStore):
         with self._translated(f"deleting {name}"):
             self._client.delete_object(Bucket=self._bucket, Key=name)
 
+    def delete_if(self, name: str, tag: str) -> None:
+        try:
+            with contextlib.suppress(ObjectGone), self._translated(f"deleting {name}"):
+                self._client.delete_object(Bucket=self._bucket, Key=name, IfMatch=tag)
+        except ConflictingWrite:  # which some servers say of an absent object, too
+            if self._exists(name):
+                raise
+        except InvalidValue:  # many servers know conditions for writes only
+            super().delete_if(name, tag)
+
     def delete_many(self, names: Sequence[str]) -> None:
         for start in range(0, len(names), 1000):
             batch = names[start : start + 1000]

@@ -33,3 +33,17 @@ def test_changing_an_end_for_ever_does_not_grow_the_heap() -> None:
         expiry.set("key", float(now))
     assert len(expiry._heap) < 100
     assert expiry.due(10_000) == ["key"]
+
+
+def test_ended_keys_are_known_until_they_are_forgotten() -> None:
+    expiry: Expiry[str] = Expiry()
+    for key, end in {"c": 3.0, "a": 1.0, "b": 2.0}.items():
+        expiry.set(key, end)
+    expiry.set("a", 1.0)
+    assert expiry.ended(0.5) == []
+    assert expiry.ended(2.0) == expiry.ended(2.0) == ["a", "b"]
+    assert expiry.expired("a", 2.0)
+    expiry.set("a", None)
+    expiry.set("b", 9.0)
+    assert expiry.ended(3.0) == ["c"]
+    assert expiry.due(3.0) == ["c"]
