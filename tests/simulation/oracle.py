@@ -289,6 +289,12 @@ class Oracle:
             if counted != catalog.used_bytes:
                 raise Violation(f"the coordinator counts {catalog.used_bytes}, its entries say {counted}")
 
+    def check_answered(self) -> None:
+        """Whoever has sent a command to a member that lives has got an answer, if only a refusal."""
+        for life in self.world.lives():
+            if life.unanswered:
+                raise Violation(f"{life.name} has not answered {sorted(life.unanswered)}")
+
     def check_at_rest(self) -> None:
         """Nothing is under way and nobody is down: catalog and members agree to the byte."""
         world = self.world
