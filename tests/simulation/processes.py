@@ -81,7 +81,8 @@ class TierProcess(Process):
             slots[key] = Slot(**{name: getattr(blob.slot, name) for name in _KEPT})
         self.core = TierCore(info, slots)
         self.asked_by: dict[int, CoordinatorProcess] = {}
-        self.unanswered: set[int] = set()
+        self.unanswered: dict[int, float] = {}
+        """When the command came, by its stamp."""
         self.writing: dict[int, Write | Erase] = {}
         self.fetched: dict[int, dict[str, int]] = {}
         self.fenced_epoch = 0
@@ -98,7 +99,7 @@ class TierProcess(Process):
             if self.world.network.connected(self.node, sender.node):  # no draw: seeds keep their histories
                 self.world.network.after(0.001, sender.deliver, sender.on, (running,))
             return
-        self.unanswered.add(fence.stamp)
+        self.unanswered[fence.stamp] = self.world.network.now
         self.asked_by[fence.stamp] = sender
         self.act(self.core.handle(command))
 
@@ -122,7 +123,7 @@ class TierProcess(Process):
                     self.fetch(action)
                 case Respond():
                     answer = action.answer
-                    self.unanswered.discard(answer.stamp)
+                    self.unanswered.pop(answer.stamp, None)
                     if isinstance(answer, InventoryReported):
                         self.fenced_epoch = self.core.epoch
                     to = self.asked_by.get(answer.stamp)
