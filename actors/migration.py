@@ -137,7 +137,8 @@ class Migration:
         outcomes = None
         try:
             request = RequestId(self._client, next(self._numbers))
-            move = ev.MoveMany(request, plan.keys, plan.tier, plan.node)
+            # What was pinned since the plan was made stays where it is.
+            move = ev.MoveMany(request, plan.keys, plan.tier, plan.node, unpinned_only=True)
             reply = await within(asyncio.shield(self._ask(move)), MOVE_TIMEOUT_S)
             outcomes = reply.outcomes or (Outcome.OK,) * len(plan.keys)
         except TimeoutError:

@@ -28,7 +28,7 @@ from .config import ClusterConfig
 from .core import commands as cmd
 from .core import tier as core
 from .core.events import Done, InventoryReported
-from .core.model import Clients, Kind, MemberInfo, Outcome
+from .core.model import Clients, Kind, MemberInfo, Outcome, Refusal
 from .exchange import FETCH_TIMEOUT_S, Exchange, Received, answers_apart
 from .host import report_host
 from .own_loop import answer_of, outside
@@ -94,23 +94,22 @@ class TierActor:
         command: cmd.MemberCommand = wire.load(message)
         if command.fence.epoch > self._core.epoch and self._medium.disk is not None:
             await outside(self._medium.disk.raise_epoch, command.fence.epoch)
-        stamp = command.fence.stamp
-        future = self._answers.get(stamp)
-        if future is None:
-            future = self._answers[stamp] = asyncio.get_running_loop().create_future()
-            future.add_done_callback(lambda _: self._answered(stamp))
+        fence = command.fence
+        if fence.stamp in self._answers:
+            # Whoever waited here as well would hold a thread, and a slow disk all of them.
+            running: bytes = wire.dump(
+                Done(fence.member, fence.incarnation, fence.stamp, refusal=Refusal.RUNNING)
+            )
+            return running
+        future = self._answers[fence.stamp] = asyncio.get_running_loop().create_future()
         if isinstance(command, cmd.CopyMany) and source is not None:
             self._exchange.note_name(command.source, source)
         await self._act(self._core.handle(command))
-        answer = await asyncio.shield(future)
+        answer = await future
         if isinstance(answer, InventoryReported):
             return answer  # large columns, which Ray moves without a copy
         done: bytes = wire.dump(answer)
         return done
-
-    def _answered(self, stamp: int) -> None:
-        self._answers.pop(stamp, None)
-        self._fetched.pop(stamp, None)
 
     async def order(self, command: cmd.ResetMember | cmd.Quarantine) -> None:
         """Begin a new life, or put the disk aside."""
@@ -182,9 +181,7 @@ class TierActor:
         for action in actions:
             match action:
                 case core.Respond():
-                    future = self._answers.get(action.answer.stamp)
-                    if future is not None and not future.done():
-                        future.set_result(action.answer)
+                    self._respond(action.answer)
                 case core.Write():
                     outcomes = await self._put(action)
                     await self._act(self._core.handle(core.Written(action.ticket, outcomes)))
@@ -201,12 +198,24 @@ class TierActor:
                 case core.AnnounceMember():
                     pass  # the coordinator's watch greets us twice a second
 
+    def _respond(self, answer: Done | InventoryReported) -> None:
+        if not self._core.is_running(answer.stamp):  # else only a repetition was refused
+            self._fetched.pop(answer.stamp, None)
+        future = self._answers.pop(answer.stamp, None)
+        if future is not None and not future.done():
+            future.set_result(answer)
+
     async def _put(self, action: core.Write) -> tuple[Outcome, ...] | None:
+        stamp = action.command.fence.stamp
+        blobs: list[Blob | None] = []
         try:
-            blobs = await self._blobs_of(action)
+            if self._core.is_running(stamp):
+                blobs = await self._blobs_of(action)
         except (RayError, TimeoutError) as error:
             # The writer is gone, and with it what it sent. Others may be waiting for these keys.
             log.warning("the bytes of %d keys did not come: %s", len(action.keys), type(error).__name__)
+            return (Outcome.ERROR,) * len(action.keys)
+        if not self._core.is_running(stamp):  # it was for a life that has ended: everything is wiped
             return (Outcome.ERROR,) * len(action.keys)
         return await self._on_medium(self._nbytes(action), self._write, action, blobs)
 

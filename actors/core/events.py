@@ -118,12 +118,16 @@ class ListKeys:
 
 @dataclass(frozen=True, slots=True)
 class MoveMany:
-    """Move keys to a tier (of `node`, or of the node where each is)."""
+    """Move keys to a tier (of `node`, or of the node where each is).
+
+    `unpinned_only`: leave keys alone that are pinned by the time they would move; they answer STALE.
+    """
 
     request: RequestId
     keys: tuple[str, ...]
     tier: str
     node: str = ""
+    unpinned_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

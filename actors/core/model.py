@@ -63,7 +63,7 @@ class Outcome(IntEnum):
 
 
 class Refusal(StrEnum):
-    """Why a member did not look at a command at all."""
+    """Why a member did not carry out a command."""
 
     EPOCH = "epoch"
     """The member has seen a newer coordinator."""
@@ -71,6 +71,8 @@ class Refusal(StrEnum):
     """The command was meant for an earlier life of the member."""
     SETTLED = "settled"
     """The coordinator has said before that this command is over."""
+    RUNNING = "running"
+    """It was sent before, and whoever sent it then gets its answer when it is done."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ class MoveRequest:
     Once there is a copy in the tier, those that the key does not need to be as safe as it asks for are
     dropped. Of those that it needs, the ones in faster tiers sink as well, each to another node of the
     tier, as far as there are such; the others (the only durable one; the second when one rises) stay
-    where they are. Moves may be repeated.
+    where they are. What is pinned meanwhile stays as well, if the move says so. Moves may be repeated.
     """
 
     def __init__(self, core: CoordinatorCore, event: MoveMany) -> None:
@@ -54,6 +54,9 @@ class MoveRequest:
             ready = core.placement.ready
             elsewhere = [member for member in entry.holders if ready[member].tier != event.tier]
             elsewhere.sort(key=lambda member: TIER_ORDER.index(ready[member].tier))
+            if event.unpinned_only and entry.pinned and elsewhere:
+                self._done(key, Outcome.STALE)  # also where the pin came during the copy, which is given up
+                continue
             there = [member for member in entry.holders if ready[member].tier == event.tier]
             movable = [m for m in elsewhere if not there or core.transfers.can_spare(key, m)]
             if there:

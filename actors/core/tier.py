@@ -7,7 +7,8 @@ overlap; a command for a key that is being written waits.
 
 Nothing comes out of order, whatever the network does: a command of an older epoch, for an earlier life,
 or one that is settled, is refused whole; a put does not replace a newer version, and does not undo a later
-drop; a drop leaves alone what a later command has put.
+drop; a drop leaves alone what a later command has put. Every command is answered, also one that has waited
+until it is to be refused: somebody waits for it.
 """
 
 from __future__ import annotations
@@ -111,18 +112,26 @@ class TierCore:
         if event.incarnation != self.info.incarnation or event.epoch < self.epoch:
             return []
         self.info = replace(self.info, incarnation=incarnation, highest_epoch=self.epoch, clean=True)
-        self._queue.clear()
-        self._fetching.clear()
-        self._running.clear()
         self._answers.clear()
-        self._inventory = None
         actions: list[Action] = [AnnounceMember(self.info)]
+        over, self._queue = self._queue, []  # what is being fetched is refused when it has come
         if not self.info.durable:
             self._table.clear()
+            over += self._jobs.values()
             self._jobs.clear()
             self._busy.clear()
             actions.insert(0, Wipe())
-        return actions
+        for job in over:
+            self._give_up(job)
+        if self._inventory is not None:
+            self._refuse(self._inventory)
+            self._inventory = None
+        refused, self._actions = self._actions, []
+        return actions + refused
+
+    def is_running(self, stamp: int) -> bool:
+        """Whether the command is still to be carried out; not, where it was answered or refused."""
+        return stamp in self._running
 
     def may_read(self, key: str, version: Version, incarnation: int) -> bool:
         """Whether the value that a reader was sent for is the one that is here."""
@@ -154,16 +163,21 @@ class TierCore:
 
     def _command(self, command: MemberCommand) -> None:
         fence = command.fence
-        refusal = self.refusal(fence)
-        if refusal is not None:
-            answer = Done(self.info.member, fence.incarnation, fence.stamp, refusal=refusal)
-            self._actions.append(Respond(answer))
+        if self.refusal(fence) is not None:
+            self._refuse(fence)
             return
         self.epoch = fence.epoch
         self._settle(fence.settled)
         if isinstance(command, TakeInventory):
+            if self._inventory is not None and self._inventory.stamp != fence.stamp:
+                self._refuse(self._inventory)
             self._inventory = fence
-            self._queue = [job for job in self._queue if job.command.fence.epoch >= fence.epoch]
+            queue, self._queue = self._queue, []
+            for job in queue:
+                if job.command.fence.epoch >= fence.epoch:
+                    self._queue.append(job)
+                else:
+                    self._give_up(job)
             self._report()
         elif fence.stamp in self._answers:
             # Its answer may have been lost. Carrying it out again could end differently: say it again.
@@ -191,6 +205,17 @@ class TierCore:
             return Refusal.SETTLED
         return None
 
+    def _refuse(self, fence: Fence) -> None:
+        """Whoever sent the command waits for an answer."""
+        refusal = self.refusal(fence) or Refusal.SETTLED
+        answer = Done(self.info.member, fence.incarnation, fence.stamp, refusal=refusal)
+        self._actions.append(Respond(answer))
+
+    def _give_up(self, job: _Job) -> None:
+        """Its time is over before it was carried out."""
+        self._running.discard(job.command.fence.stamp)
+        self._refuse(job.command.fence)
+
     def _settle(self, settled: int) -> None:
         if settled > self._settled:
             self._settled = settled
@@ -213,7 +238,7 @@ class TierCore:
     def _start(self, job: _Job) -> None:
         command = job.command
         if self.refusal(command.fence) is not None:  # it has waited too long
-            self._running.discard(command.fence.stamp)
+            self._give_up(job)
             return
         if isinstance(command, DropMany):
             self._drop(job, command)

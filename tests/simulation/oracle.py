@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from .world import World
 
 
+ANSWERED_WITHIN_S = 3.0
+"""Where nothing is broken any more a member answers a command sooner, also one that it has to fetch for."""
+
+
 class Violation(AssertionError):
     """An invariant does not hold."""
 
@@ -304,6 +308,14 @@ class Oracle:
                     counted[member] += entry.nbytes
             if counted != catalog.used_bytes:
                 raise Violation(f"the coordinator counts {catalog.used_bytes}, its entries say {counted}")
+
+    def check_answered(self) -> None:
+        """Whoever has sent a command to a member that lives has got an answer, if only a refusal."""
+        limit_s = self.world.network.now - ANSWERED_WITHIN_S
+        for life in self.world.lives():
+            late = sorted(stamp for stamp, came_s in life.unanswered.items() if came_s < limit_s)
+            if late:
+                raise Violation(f"{life.name} has not answered {late}")
 
     def check_at_rest(self) -> None:
         """Nothing is under way and nobody is down: catalog and members agree to the byte."""

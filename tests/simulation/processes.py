@@ -19,6 +19,7 @@ from memories.actors.core.commands import (
 )
 from memories.actors.core.coordinator import CoordinatorCore
 from memories.actors.core.events import (
+    Done,
     Event,
     InventoryReported,
     MemberJoined,
@@ -30,7 +31,7 @@ from memories.actors.core.events import (
     ViewRefused,
 )
 from memories.actors.core.membership import Phase
-from memories.actors.core.model import Kind, MemberId, MemberInfo, Outcome, View
+from memories.actors.core.model import Kind, MemberId, MemberInfo, Outcome, Refusal, View
 from memories.actors.core.tier import (
     Action,
     Erase,
@@ -81,6 +82,8 @@ class TierProcess(Process):
             slots[key] = Slot(**{name: getattr(blob.slot, name) for name in _KEPT})
         self.core = TierCore(info, slots)
         self.asked_by: dict[int, CoordinatorProcess] = {}
+        self.unanswered: dict[int, float] = {}
+        """When the command came, by its stamp."""
         self.writing: dict[int, Write | Erase] = {}
         self.fetched: dict[int, dict[str, int]] = {}
         self.fenced_epoch = 0
@@ -91,7 +94,14 @@ class TierProcess(Process):
         return self.core.info.incarnation
 
     def command(self, sender: CoordinatorProcess, command: Any) -> None:
-        self.asked_by[command.fence.stamp] = sender
+        fence = command.fence
+        if fence.stamp in self.unanswered:
+            running = Done(fence.member, fence.incarnation, fence.stamp, refusal=Refusal.RUNNING)
+            if self.world.network.connected(self.node, sender.node):  # no draw: seeds keep their histories
+                self.world.network.after(0.001, sender.deliver, sender.on, (running,))
+            return
+        self.unanswered[fence.stamp] = self.world.network.now
+        self.asked_by[fence.stamp] = sender
         self.act(self.core.handle(command))
 
     def reset(self, event: ResetMember) -> None:
@@ -114,6 +124,7 @@ class TierProcess(Process):
                     self.fetch(action)
                 case Respond():
                     answer = action.answer
+                    self.unanswered.pop(answer.stamp, None)
                     if isinstance(answer, InventoryReported):
                         self.fenced_epoch = self.core.epoch
                     to = self.asked_by.get(answer.stamp)

@@ -335,6 +335,7 @@ class Scenario:
             world.network.run(5.0)
             if not answered:
                 raise Violation("a read was not answered though nothing is broken")
+        world.oracle.check_answered()
 
 
 def run_seed(

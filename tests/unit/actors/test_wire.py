@@ -36,7 +36,7 @@ MESSAGES: list[Any] = [
     ev.DeleteMany(REQUEST, KEYS),
     ev.LocateMany(REQUEST, KEYS, "n1", False),
     ev.ListKeys(REQUEST, "prefix"),
-    ev.MoveMany(REQUEST, KEYS, "cold", "n1"),
+    ev.MoveMany(REQUEST, KEYS, "cold", "n1", True),
     ev.UpdateKeys(REQUEST, KEYS, {"priority": 2.0}),
     ev.Done("n1/warm", 7, 5, (Outcome.OK, Outcome.ERROR), Refusal.EPOCH),
     ReadMany(7, KEYS, VERSIONS, "n1"),
