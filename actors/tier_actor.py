@@ -215,6 +215,9 @@ class TierActor:
             # The writer is gone, and with it what it sent. Others may be waiting for these keys.
             log.warning("the bytes of %d keys did not come: %s", len(action.keys), type(error).__name__)
             return (Outcome.ERROR,) * len(action.keys)
+        except Exception:
+            log.exception("the bytes could not be taken in", extra=self._about(action))
+            return (Outcome.ERROR,) * len(action.keys)
         if not self._core.is_running(stamp):  # it was for a life that has ended: everything is wiped
             return (Outcome.ERROR,) * len(action.keys)
         return await self._on_medium(self._nbytes(action), self._write, action, blobs)
@@ -304,7 +307,7 @@ class TierActor:
         except (StorageFull, CapacityExceeded) as error:
             log.warning("full: %s", error, extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.FULL)
-        except (MemoriesError, OSError):
+        except Exception:  # whatever it is: who is not answered asks again for ever
             log.exception("a write failed", extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.ERROR)
         for key, slot in zip(action.keys, action.slots, strict=True):

@@ -48,7 +48,7 @@ class CatchUp:
             entry = core.catalog.entries.get(key)
             if entry is None or entry.kind is not Kind.VALUE or not entry.holders:
                 del self.behind[key]
-            elif key not in core.requests.busy and not core.doubts.about(key, entry):
+            elif not core.requests.is_wanted(key) and not core.doubts.about(key, entry):
                 batches.setdefault(_said(entry), []).append(key)
         updates = []
         for (pinned, priority, expires_s), keys in batches.items():

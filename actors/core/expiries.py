@@ -70,7 +70,7 @@ class Expiries:
                 expires_s, key = heapq.heappop(heap)
                 if not self._counts(expires_s, key):
                     continue
-                if key in core.requests.busy:
+                if core.requests.is_wanted(key):
                     busy.append((expires_s, key))
                 else:
                     keys[key] = None

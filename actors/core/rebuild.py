@@ -209,6 +209,7 @@ class Rebuild:
             if known.kind is Kind.SUPERSEDED:
                 known.kind, known.nbytes = Kind.VALUE, entry.nbytes
                 known.wanted = entry.wanted
+                self._core.expiries.add(key, entry.expires_s)
             self._core.catch_up.compare(key, known, entry)
         known.clients = united(known.clients, entry.clients)
         if entry.kind is Kind.VALUE:

@@ -61,6 +61,10 @@ class Requests:
         """Whether no request is changing anything, or waits to do so."""
         return not (self.busy or self._waiting or self._parked)
 
+    def is_wanted(self, key: str) -> bool:
+        """Whether a request has the key, or waits for it."""
+        return key in self.busy or key in self._places
+
     def park(self, event: ev.ClientEvent) -> None:
         """Keep a request until the catalog is rebuilt."""
         self._parked[event.request] = event
