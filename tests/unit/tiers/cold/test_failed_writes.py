@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import stat
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import pytest
 
 from memories.errors import StorageFull, Unavailable
 from memories.tiers.blobs import Blob
-from memories.tiers.cold import ColdBlobs
+from memories.tiers.cold import ColdBlobs, log
 from tests.unit.tiers.cold.plain_blobs import LARGE, blob, content_of, largest_file, noise
 
 
@@ -91,11 +92,11 @@ def renames_fail_from_the_second_on(patched: pytest.MonkeyPatch) -> None:
     patched.setattr(os, "rename", failing)
 
 
-def folders_cannot_be_synced(patched: pytest.MonkeyPatch) -> None:
-    fsync = os.fsync
+def folders_cannot_be_synced(patched: pytest.MonkeyPatch, after: int = 0) -> None:
+    fsync, calls = os.fsync, iter(range(100))
 
     def failing(descriptor: int) -> None:
-        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode) and next(calls) >= after:
             raise OSError(errno.EIO, "injected")
         fsync(descriptor)
 
@@ -115,3 +116,51 @@ def test_files_that_cannot_all_be_named_leave_no_name_behind(
             with pytest.raises(Unavailable, match="injected"):
                 store.put_many([blob("a", noise(LARGE, 1)), blob("b", noise(LARGE, 2))])
         check(tmp_path, store, {"a": noise(LARGE), "b": b"old"})
+
+
+@contextmanager
+def free_descriptors(number: int) -> Iterator[None]:
+    """This process may open so many files more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    free = []
+    for _ in range(number + 1):
+        free.append(os.open(os.devnull, os.O_RDONLY))
+    for descriptor in free:
+        os.close(descriptor)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("descriptors", [0, 1, 2])
+def test_a_segment_that_could_not_be_started_is_started_later(
+    tmp_path: Path, descriptors: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "SEGMENT_BYTES", 10_000)
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put(blob("first", noise(20_000)))
+        with free_descriptors(descriptors), pytest.raises(Unavailable, match="Too many open files"):
+            store.put(blob("second", b"refused"))
+        assert len(list((tmp_path / "segments").iterdir())) == 2
+        store.put(blob("second", b"stored"))
+        check(tmp_path, store, {"first": noise(20_000), "second": b"stored"})
+
+
+@pytest.mark.parametrize("synced", range(6))
+def test_a_compaction_that_stops_half_way_brings_nothing_back(
+    tmp_path: Path, synced: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk fails after so many syncs of folders, and is well again when compaction is tried again."""
+    monkeypatch.setattr(log, "SEGMENT_BYTES", 10_000)
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put_many([blob("deleted", noise(9_000)), blob("kept", noise(9_000, 1))])
+        store.put(blob("next", b"in the second segment"))
+        store.remove("deleted")
+        with pytest.MonkeyPatch.context() as patched:
+            folders_cannot_be_synced(patched, after=synced)
+            with pytest.raises(Unavailable, match="injected"):
+                store.compact()
+        store.compact()
+        check(tmp_path, store, {"kept": noise(9_000, 1), "next": b"in the second segment"})
