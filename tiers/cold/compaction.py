@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from ...durable import sync_folder
 from .folder import FileName, Folder
@@ -92,10 +93,9 @@ def _append(frames: list[NewFrame], log: SegmentLog, index: Index) -> None:
         entry = index.entries[key]
         if frame.kind is Kind.PUT:
             content = InSegment(place.segment, place.end - frame.payload_bytes, lengths, compression)
-            index.put(key, index.new_entry(key, frame.generation, place, content, 0, record))
+            moved = index.new_entry(key, frame.generation, place, content, 0, record)
+            moved.damage = entry.damage
         else:
-            moved = index.put(key, None)
-            assert moved is not None
-            moved.frame = place
-            index.put(key, moved)
-        index.entries[key].damage = entry.damage
+            moved = replace(entry, frame=place)
+        # Readers need no lock: they find the old entry or the new one, each whole.
+        index.put(key, moved)
