@@ -249,11 +249,12 @@ class ColdBlobs(BlobStore):
                 self._discard(old.content)
 
     def _discard(self, name: FileName) -> None:
+        """Let go of a file that no longer counts; where it cannot be removed, the next start does it."""
         with self._opening:
             opened = self._open.pop(name, None)
         if opened is not None:
             opened.close()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             (self._folder.values / str(name)).unlink()
 
     # Reading -----------------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from memories.errors import CorruptData
+from memories.errors import CorruptData, KeyNotFound
 from memories.tiers.cold import ColdBlobs
 from memories.tiers.cold.index import Entry
 from tests.unit.tiers.cold.plain_blobs import LARGE, blob, content_of, noise
@@ -49,3 +51,68 @@ def test_a_key_is_never_absent_while_it_is_moved(tmp_path: Path) -> None:
         assert 0 < used - store.used_bytes < 500
         assert content_of(store, "file") == noise(LARGE)
         assert content_of(store, "small") == b"small"
+
+
+@pytest.fixture
+def damaged(tmp_path: Path) -> Iterator[ColdBlobs]:
+    """A store with a large value, "bad", whose file was found to be damaged and is set aside."""
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put_many([blob("bad", noise(LARGE)), blob("good", b"good")])
+        (file,) = tmp_path.rglob("*.arrow")
+        file.write_bytes(b"damaged")
+        with pytest.raises(CorruptData):
+            store.get("bad")
+        yield store
+
+
+def keys_after_restarts(store: ColdBlobs) -> set[str]:
+    """What there is after two compactions and restarts, all of it readable."""
+    for _ in range(2):
+        store.compact()
+        store.close()
+        store = ColdBlobs(store.path)
+    with closing(store):
+        with pytest.raises(KeyNotFound):
+            store.get("bad")
+        assert store.damage == []
+        return {key for key in set(store.keys()) if content_of(store, key)}
+
+
+def test_a_damaged_value_that_was_deleted_stays_deleted(damaged: ColdBlobs) -> None:
+    assert damaged.remove("bad")
+    assert keys_after_restarts(damaged) == {"good"}
+
+
+@pytest.mark.parametrize("content", [b"small", noise(LARGE, 1)], ids=["small", "large"])
+def test_a_damaged_value_that_was_stored_again_and_deleted_stays_deleted(
+    damaged: ColdBlobs, content: bytes
+) -> None:
+    for _ in range(50):
+        damaged.put(blob("bad", content))
+        assert damaged.remove("bad")
+    damaged.compact()
+    on_disk = sum(path.stat().st_size for path in damaged.path.rglob("*.segment"))
+    assert on_disk < 1000, "of the deletions of a key one is enough"
+    assert keys_after_restarts(damaged) == {"good"}
+
+
+def test_a_damaged_value_that_was_stored_again_is_there(damaged: ColdBlobs) -> None:
+    damaged.remove("bad")
+    damaged.put(blob("bad", b"again"))
+    damaged.compact()
+    damaged.close()
+    with closing(ColdBlobs(damaged.path)) as store:
+        assert content_of(store, "bad") == b"again"
+
+
+def test_a_deleted_file_that_could_not_be_removed_does_not_come_back(tmp_path: Path) -> None:
+    def failing(path: Path, **_: Any) -> None:
+        raise OSError(errno.EIO, "injected", str(path))
+
+    with closing(ColdBlobs(tmp_path)) as store:
+        store.put_many([blob("bad", noise(LARGE)), blob("good", b"good")])
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(Path, "unlink", failing)
+            assert store.remove("bad")
+        assert keys_after_restarts(store) == {"good"}
+        assert not list(tmp_path.rglob("*.arrow"))
