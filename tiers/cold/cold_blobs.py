@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from ...durable import sync_folder
 from ...errors import Closed, CorruptData, KeyNotFound
 from ..blobs import Blob, BlobStore
 from ..checksum import checksum
@@ -25,6 +24,7 @@ from .folder import TEMPORARY, FileName, Folder, disk_errors, key_digest
 from .frames import Description, Kind, NewFrame
 from .index import Entry, Index, InSegment
 from .log import SEGMENT_BYTES, SegmentLog
+from .naming import named
 from .payloads import pack_payload, payload_is_whole, read_payload
 from .recovery import Recovery
 from .segment import Place
@@ -128,11 +128,12 @@ class ColdBlobs(BlobStore):
         try:
             with disk_errors(f"storing {record.key!r:.80}"):
                 record = write_value(self._container, temporary, blob, compression(method), level)
+                size = temporary.stat().st_size
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
         described = Description(record.key, record.pack(), suffix=self._container.suffix)
-        return Change(Kind.FILE, record.key, described, temporary=temporary)
+        return Change(Kind.FILE, record.key, described, temporary=temporary, file_bytes=size)
 
     def update(self, record: Record) -> None:
         self._check_usable()
@@ -177,6 +178,8 @@ class ColdBlobs(BlobStore):
         frames: list[NewFrame] = []
         made: list[Change] = []
         for change in changes:
+            if change.applied:  # its group failed after it, and is tried again one by one
+                continue
             kind, key = change.kind, change.key
             target = staged[key] if key in staged else self._target(key)
             if target is None and kind is _UPDATE:
@@ -193,19 +196,13 @@ class ColdBlobs(BlobStore):
                 staged[key] = None if kind is _DELETE else generation
         if not made:
             return
-        with disk_errors("writing to the cold store"):
-            named = self._name_files(made, frames)
-            sync = any(change.kind is not Kind.FILE for change in made)
-            try:
-                placed = self._log.append(frames, sync=sync)
-            except BaseException:
-                # Without this the files would be found at the next start, though storing them failed.
-                for path in named:
-                    path.unlink(missing_ok=True)
-                raise
+        names = self._file_names(made, frames)
+        with disk_errors("writing to the cold store"), named(names, self._folder.values):
+            placed = self._log.append(frames, sync=len(names) < len(made))
         self._apply(made, frames, placed)
         if compaction.worth_compacting(self._log):
-            with suppress(OSError), disk_errors("compacting the cold store"):
+            # What was written stays written, whatever becomes of this.
+            with suppress(OSError, CorruptData, MemoryError), disk_errors("compacting the cold store"):
                 self._compact(until=lambda: not compaction.worth_compacting(self._log))
 
     def _target(self, key: str) -> int | None:
@@ -215,17 +212,16 @@ class ColdBlobs(BlobStore):
     def _is_damaged(self, key: str) -> bool:
         return bool(self._damaged_digests) and key_digest(key) in self._damaged_digests
 
-    def _name_files(self, made: list[Change], frames: list[NewFrame]) -> list[Path]:
-        named = []
-        for change, frame in zip(made, frames, strict=True):
-            if change.temporary is not None:
-                name = FileName(key_digest(change.key), frame.generation, self._container.suffix)
-                os.rename(change.temporary, self._folder.values / str(name))
-                change.temporary = None
-                named.append(self._folder.values / str(name))
-        if named:
-            sync_folder(self._folder.values)
-        return named
+    def _file_names(self, made: list[Change], frames: list[NewFrame]) -> list[tuple[Path, Path]]:
+        """The files of a group, as they are called now and as they shall be."""
+        return [
+            (change.temporary, self._folder.values / str(self._file_name(change.key, frame.generation)))
+            for change, frame in zip(made, frames, strict=True)
+            if change.temporary is not None
+        ]
+
+    def _file_name(self, key: str, generation: int) -> FileName:
+        return FileName(key_digest(key), generation, self._container.suffix)
 
     def _apply(self, made: list[Change], frames: list[NewFrame], placed: list[Place]) -> None:
         index = self._index
@@ -245,19 +241,20 @@ class ColdBlobs(BlobStore):
             elif kind is _UPDATE:
                 entry = index.updated(index.entries[key], generation, place, description.record)
             elif kind is Kind.FILE:
-                name = FileName(key_digest(key), generation, self._container.suffix)
-                size = (self._folder.values / str(name)).stat().st_size
-                entry = index.new_entry(key, generation, place, name, size, description.record)
+                name = self._file_name(key, generation)
+                entry = index.new_entry(key, generation, place, name, change.file_bytes, description.record)
+                change.temporary = None
             old = index.put(key, entry)
             if old is not None and isinstance(old.content, FileName) and kind is not _UPDATE:
                 self._discard(old.content)
 
     def _discard(self, name: FileName) -> None:
+        """Let go of a file that no longer counts; where it cannot be removed, the next start does it."""
         with self._opening:
             opened = self._open.pop(name, None)
         if opened is not None:
             opened.close()
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             (self._folder.values / str(name)).unlink()
 
     # Reading -----------------------------------------------------------------------------------------

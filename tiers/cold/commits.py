@@ -20,7 +20,8 @@ class Change:
     payload: tuple[memoryview, ...] = ()
     payload_bytes: int = 0
     temporary: Path | None = None
-    """For FILE: the written and fsynced file that only needs its name."""
+    """For FILE: the written and fsynced file that only needs its name; None once that is durable."""
+    file_bytes: int = 0
     applied: bool = False
     """Whether there was anything to change: a DELETE of an absent key is not."""
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
 
 from ...durable import sync_folder
-from .folder import FileName, Folder
+from .folder import FileName, Folder, key_digest
 from .frames import Description, Frame, Kind, NewFrame, unpack_description
 from .index import Index, InSegment
 from .log import SegmentLog
 from .segment import PayloadCheck, Segment
 
 Condition = Callable[[], bool]
+OldestFiles = Callable[[], dict[str, int]]
 
 LEAST_DEAD_BYTES = 16 * 1024 * 1024
 """Less than this is not worth the work."""
@@ -31,8 +34,9 @@ def compact(
 
     A crash in between leaves some frames twice, which recovery does not mind. Marks of deletion go with
     their segment: what they delete was in this segment or an older one, all of which are gone by then,
-    or in a file, whose removal is made durable first.
+    or in a file, whose removal is made durable first. Where that file is still there, the mark stays.
     """
+    oldest_files = cache(folder.oldest_files)  # many a compaction meets no deletion and need not ask
     last = log.active.number
     if not log.active.nbytes:
         last -= 1
@@ -40,15 +44,17 @@ def compact(
         log.rotate()
     while log.segments[0].number <= last and not until():
         victim = log.segments[0]
-        _copy_live(victim, log, index, is_whole)
+        _copy_live(victim, log, index, is_whole, oldest_files)
         sync_folder(folder.values)
         log.drop_oldest()
 
 
-def _copy_live(victim: Segment, log: SegmentLog, index: Index, is_whole: PayloadCheck) -> None:
-    frames: list[NewFrame] = []
-    nbytes = 0
+def _copy_live(
+    victim: Segment, log: SegmentLog, index: Index, is_whole: PayloadCheck, oldest_files: OldestFiles
+) -> None:
     contents = victim.load(is_whole)
+    frames = _needed_deletions(contents.frames, index, oldest_files)
+    nbytes = 0
     for frame in contents.frames:
         copied = _live_copy(frame, victim, index)
         if copied is None:
@@ -61,9 +67,28 @@ def _copy_live(victim: Segment, log: SegmentLog, index: Index, is_whole: Payload
     _append(frames, log, index)
 
 
+def _needed_deletions(frames: list[Frame], index: Index, oldest_files: OldestFiles) -> list[NewFrame]:
+    """Of each key that is gone the newest deletion, where a file of it is left: one that was set aside as
+    damaged, or that could not be removed. The next start would take it for the key's value."""
+    newest: dict[str, Frame] = {}
+    for frame in frames:
+        if frame.kind is Kind.DELETE and (key := frame.description().key) not in index.entries:
+            known = newest.get(key)
+            if known is None or known.generation < frame.generation:
+                newest[key] = frame
+    return [
+        _without_buffers(frame)
+        for key, frame in newest.items()
+        if oldest_files().get(key_digest(key), frame.generation) < frame.generation
+    ]
+
+
+def _without_buffers(frame: Frame) -> NewFrame:
+    return NewFrame(frame.kind, frame.generation, frame.target, frame.packed, (), 0)
+
+
 def _live_copy(frame: Frame, victim: Segment, index: Index) -> NewFrame | None:
     """The frame as it should be written again; None where it no longer counts."""
-    without_buffers = NewFrame(frame.kind, frame.generation, frame.target, frame.packed, (), 0)
     description = frame.description()
     entry = index.entries.get(description.key)
     if entry is None or frame.kind is Kind.DELETE:
@@ -73,11 +98,11 @@ def _live_copy(frame: Frame, victim: Segment, index: Index) -> NewFrame | None:
         frame.offset,
     )
     if isinstance(entry.content, FileName):
-        return without_buffers if is_newest else None
+        return _without_buffers(frame) if is_newest else None
     is_content = entry.content.segment is victim and entry.content.offset == frame.payload_offset
     if not is_content:
         # An update of buffers in the same segment goes into the copy of these.
-        return without_buffers if is_newest and entry.content.segment is not victim else None
+        return _without_buffers(frame) if is_newest and entry.content.segment is not victim else None
     # Buffers and the newest record come together again.
     merged = Description(description.key, entry.record().pack(), *description[2:])
     payload = [victim.read(frame.payload_offset, frame.payload_bytes)]
@@ -88,14 +113,15 @@ def _append(frames: list[NewFrame], log: SegmentLog, index: Index) -> None:
     if not frames:
         return
     for frame, place in zip(frames, log.append(frames, sync=True), strict=True):
+        if frame.kind is Kind.DELETE:
+            continue
         key, record, lengths, compression, _ = unpack_description(frame.packed)
         entry = index.entries[key]
         if frame.kind is Kind.PUT:
             content = InSegment(place.segment, place.end - frame.payload_bytes, lengths, compression)
-            index.put(key, index.new_entry(key, frame.generation, place, content, 0, record))
+            moved = index.new_entry(key, frame.generation, place, content, 0, record)
+            moved.damage = entry.damage
         else:
-            moved = index.put(key, None)
-            assert moved is not None
-            moved.frame = place
-            index.put(key, moved)
-        index.entries[key].damage = entry.damage
+            moved = replace(entry, frame=place)
+        # Readers need no lock: they find the old entry or the new one, each whole.
+        index.put(key, moved)

@@ -135,6 +135,14 @@ class Folder:
             if match := _VALUE_FILE.fullmatch(name):
                 yield FileName(match[1], int(match[2], 16), match[3])
 
+    def oldest_files(self) -> dict[str, int]:
+        """By the digest of a key the generation of its oldest file, in use or set aside."""
+        oldest: dict[str, int] = {}
+        for place in (self.values, self.quarantine):
+            for name in self.value_files(place):
+                oldest[name.digest] = min(name.generation, oldest.get(name.digest, name.generation))
+        return oldest
+
     def segment_numbers(self) -> list[int]:
         """The segments, oldest first; also those of which only the index is left."""
         names = (_SEGMENT_FILE.fullmatch(name) for name in os.listdir(self.segments))

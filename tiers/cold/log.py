@@ -78,7 +78,9 @@ class SegmentLog:
 
     def drop_oldest(self) -> None:
         """Remove the oldest segment, whose frames no longer count."""
-        self.segments.pop(0).remove()
+        # Known until it is gone: a later one may hold the deletions of what it holds.
+        self.segments[0].remove()
+        self.segments.pop(0)
 
     def close(self) -> None:
         """Make everything durable and close the files."""

@@ -61,14 +61,23 @@ class Segment:
         self._index_path = self.path.with_suffix(_INDEX)
         # Where only the index is left, an empty segment tells that all of its values are lost.
         flags = os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | (os.O_EXCL if create else 0)
+        self._index: int | None = None
         self._file = os.open(self.path, flags, 0o600)
-        self._index: int | None = os.open(
-            self._index_path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_APPEND, 0o600
-        )
-        self.nbytes = os.fstat(self._file).st_size
+        try:
+            self._index = os.open(
+                self._index_path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_APPEND, 0o600
+            )
+            self.nbytes = os.fstat(self._file).st_size
+            if create:
+                sync_folder(folder)
+        except BaseException:
+            self.close()
+            if create:  # else a segment of this number could never be created again
+                with suppress(OSError):
+                    self._index_path.unlink(missing_ok=True)
+                    self.path.unlink()
+            raise
         self.live_bytes = 0
-        if create:
-            sync_folder(folder)
 
     def __del__(self) -> None:
         # A reader may still hold a segment that compaction has removed: the last one closes it.

@@ -16,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from ....errors import CorruptData
-from .container import Closing, Container, OpenContainer, check_extent
+from .container import Closing, Container, OpenContainer, check_extent, damage
 
 _WRITE_BYTES = 8 * 1024 * 1024
 _START_WRITEBACK = 2  # SYNC_FILE_RANGE_WRITE
@@ -162,7 +162,8 @@ def _mapped(file: int, nbytes: int, whole: bool) -> mmap.mmap:
 
 
 def _streams_of(content: mmap.mmap) -> tuple[list[memoryview], memoryview, memoryview]:
-    try:
+    # TypeError: a buffer that is missing; UnicodeDecodeError: the name of a column.
+    with damage("not a readable Arrow file", pa.ArrowException, OSError, TypeError, UnicodeDecodeError):
         reader = pa.ipc.open_file(pa.BufferReader(pa.py_buffer(content)))
         if reader.num_record_batches != 2:
             raise CorruptData(f"{reader.num_record_batches} batches where 2 should be")
@@ -173,7 +174,4 @@ def _streams_of(content: mmap.mmap) -> tuple[list[memoryview], memoryview, memor
             raise CorruptData("the columns are not those of a stored value")
         streams = [memoryview(column.buffers()[2]) for column in first.columns[:-2]]
         tables, description = (memoryview(column.buffers()[2]) for column in second.columns[-2:])
-    except (pa.ArrowException, OSError, TypeError, UnicodeDecodeError) as error:
-        # TypeError: a buffer that is missing; UnicodeDecodeError: the name of a column.
-        raise CorruptData(f"not a readable Arrow file: {error}") from error
     return streams, tables, description

@@ -7,13 +7,19 @@ computed while the disk works.
 
 from __future__ import annotations
 
+import errno
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 from ....errors import CorruptData
+
+_OF_CONTENT = frozenset((None, 0, errno.ENOENT, errno.EINVAL, errno.EFAULT, errno.EOVERFLOW))
+"""What damage may lead to: no error of the system at all, or a place that no file has. All others, such as
+too many open files or a disk that does not answer, may be gone the next time."""
 
 
 class Closing(NamedTuple):
@@ -69,6 +75,27 @@ def sync_file(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def damage(what: str, *errors: type[Exception]) -> Iterator[None]:
+    """Errors by which a library tells of damage, as `CorruptData`. A want of memory, files or threads and
+    a failing disk, which say nothing of the content, go through as they are."""
+    try:
+        yield
+    except CorruptData:
+        raise
+    except errors as error:
+        if not _is_of_content(error):
+            raise
+        raise CorruptData(f"{what}: {error}") from error
+
+
+def _is_of_content(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in _OF_CONTENT
+    # Arrow's own MemoryError is one of its general errors as well.
+    return not isinstance(error, MemoryError) and "can't start new thread" not in str(error)
 
 
 def check_extent(begin: int, end: int, nbytes: int) -> None:

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 
 from ....errors import CorruptData, MissingDependency
-from .container import Closing, Container, OpenContainer, check_extent, sync_file
+from .container import Closing, Container, OpenContainer, check_extent, damage, sync_file
 
 try:
     import h5py
 except ImportError as error:
     raise MissingDependency('file_format="hdf5" needs h5py: pip install "memories[hdf5]"') from error
+
+_DAMAGE = (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError)
 
 
 class Hdf5Container(Container):
@@ -40,10 +42,8 @@ class _Hdf5File(OpenContainer):
         self._path = path
         with path.open("rb"):  # FileNotFoundError before HDF5's own errors
             pass
-        try:
+        with damage("not a readable HDF5 file", OSError, RuntimeError, ValueError):
             self._file = h5py.File(path, "r", locking=False)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise CorruptData(f"not a readable HDF5 file: {error}") from error
 
     @property
     def description(self) -> memoryview:
@@ -57,23 +57,17 @@ class _Hdf5File(OpenContainer):
         return self._slice(self._dataset(f"buffer {stream}"), begin, end)
 
     def _dataset(self, name: str) -> Any:
-        try:
+        with damage(f"{self._path.name} is damaged", *_DAMAGE):
             dataset = self._file[name]
             # A damaged header may state any size: never more than the file has.
             if dataset.dtype != np.uint8 or dataset.ndim != 1 or dataset.nbytes > self._path.stat().st_size:
                 raise CorruptData(f"{name!r} in {self._path.name} is not a stream of bytes")
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, CorruptData):
-                raise
-            raise CorruptData(f"{self._path.name} is damaged: {error}") from error
         return dataset
 
     def _slice(self, dataset: Any, begin: int, end: int) -> memoryview:
         check_extent(begin, end, dataset.shape[0])
-        try:
+        with damage(f"{self._path.name} is damaged", *_DAMAGE):
             content: memoryview = dataset[begin:end].data
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            raise CorruptData(f"{self._path.name} is damaged: {error}") from error
         return content
 
     def close(self) -> None:

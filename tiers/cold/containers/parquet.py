@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from ....errors import CorruptData
-from .container import Closing, Container, OpenContainer, check_extent, sync_file
+from .container import Closing, Container, OpenContainer, check_extent, damage, sync_file
 
 _GROUP_BYTES = 1024 * 1024
 _SCHEMA = pa.schema([pa.field("stream", pa.int32(), False), pa.field("content", pa.large_binary(), False)])
@@ -48,7 +48,7 @@ class _ParquetFile(OpenContainer):
         self._path = path
         with path.open("rb"):  # FileNotFoundError before Arrow's own errors
             pass
-        try:
+        with damage("not a readable Parquet file", pa.ArrowException, OSError, TypeError, OverflowError):
             self._file = pq.ParquetFile(path, pre_buffer=False)
             if not self._file.schema_arrow.equals(_SCHEMA):
                 raise CorruptData(f"{path.name} does not have the columns of a stored value")
@@ -62,8 +62,6 @@ class _ParquetFile(OpenContainer):
                 if statistics is None or not statistics.has_min_max:
                     raise CorruptData(f"{path.name} does not tell what is in row group {group}")
                 self._groups.setdefault(int(statistics.min), []).append(group)
-        except (pa.ArrowException, OSError, TypeError, OverflowError) as error:
-            raise CorruptData(f"not a readable Parquet file: {error}") from error
         if len(self._groups) < 1:
             raise CorruptData(f"{path.name} is empty")
 
@@ -89,12 +87,10 @@ class _ParquetFile(OpenContainer):
         return memoryview(content)[begin - first * _GROUP_BYTES : end - first * _GROUP_BYTES]
 
     def _group(self, group: int) -> memoryview:
-        try:
+        with damage(f"{self._path.name} is damaged", pa.ArrowException, OSError, ValueError, IndexError):
             column = self._file.read_row_group(group, columns=["content"], use_threads=False).column(0)
             (chunk,) = column.chunks
             return memoryview(chunk[0].as_buffer())
-        except (pa.ArrowException, OSError, ValueError, IndexError) as error:
-            raise CorruptData(f"{self._path.name} is damaged: {error}") from error
 
     def close(self) -> None:
         self._file.close()

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import CorruptData, MissingDependency
-from .container import Closing, Container, OpenContainer, check_extent, sync_file
+from .container import Closing, Container, OpenContainer, check_extent, damage, sync_file
 
 try:
     import zarr
@@ -90,12 +90,8 @@ class _ZarrFile(OpenContainer):
         return content
 
     def _guarded(self, work: Callable[[], Any]) -> Any:
-        try:
+        with damage(f"{self._path.name} is damaged", Exception):  # zip, JSON and zarr have one each
             return work()
-        except MemoryError:
-            raise
-        except Exception as error:  # zip, JSON and zarr each have their own errors for damage
-            raise CorruptData(f"{self._path.name} is damaged: {type(error).__name__}: {error}") from error
 
     def close(self) -> None:
         self._store.close()

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-import random
-import resource
 import stat
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -24,27 +22,10 @@ from memories.errors import (
     MissingDependency,
     StorageFull,
 )
-from memories.tiers.blobs import Blob
-from memories.tiers.checksum import checksum
 from memories.tiers.cold import ColdBlobs, compaction, log
 from memories.tiers.cold.containers import container
 from memories.tiers.encoded import Selection
-from memories.tiers.record import Record
-
-LARGE = 300_000
-
-
-def blob(key: str, content: bytes) -> Blob:
-    view = memoryview(content)
-    return Blob(Record(key=key, lengths=(len(content),), checksums=(checksum(view),)), (view,))
-
-
-def noise(nbytes: int, seed: int = 0) -> bytes:
-    return random.Random(seed).randbytes(nbytes)
-
-
-def content_of(store: ColdBlobs, key: str) -> bytes:
-    return bytes(store.get(key).buffers[0])
+from tests.unit.tiers.cold.plain_blobs import LARGE, blob, content_of, largest_file, noise
 
 
 def files(folder: Path, pattern: str) -> list[Path]:
@@ -125,17 +106,6 @@ def test_a_missing_package_is_named(file_format: str, package: str, monkeypatch:
 
 
 # A full disk
-
-
-@contextmanager
-def largest_file(nbytes: int) -> Iterator[None]:
-    """The kernel refuses to let any file grow beyond this size."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (nbytes, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_full_disk_changes_nothing(tmp_path: Path) -> None:
