@@ -91,7 +91,8 @@ def _is_named_tuple(argument: Any) -> bool:
     return (
         isinstance(argument, tuple)
         and hasattr(kind, "_fields")
-        and (kind.__eq__, kind.__hash__) == (plain.__eq__, plain.__hash__)
+        and kind.__eq__ is plain.__eq__
+        and kind.__hash__ is plain.__hash__
         and not hasattr(argument, "__dict__")
     )
 
