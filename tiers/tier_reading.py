@@ -181,6 +181,7 @@ class ReadableTier(TierCore):
         Raises `InvalidType` or `InvalidValue` for a filter that cannot be.
         """
         self._check_open()
+        self._inventory.build_index()  # first: where no inventory was read, it finds what has ended
         self.expire()
         return self._inventory.query(metadata_filter, sort=sort, limit=limit, skip=skip)
 
