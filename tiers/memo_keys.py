@@ -87,12 +87,10 @@ def _is_named_tuple(argument: Any) -> bool:
     """Whether it is compared as a plain tuple is, which would look at neither the types of its parts nor
     the contents of its tensors."""
     kind = type(argument)
-    plain: type[object] = tuple
     return (
         isinstance(argument, tuple)
         and hasattr(kind, "_fields")
-        and kind.__eq__ is plain.__eq__
-        and kind.__hash__ is plain.__hash__
+        and all(getattr(kind, name) is getattr(tuple, name) for name in ("__eq__", "__hash__"))
         and not hasattr(argument, "__dict__")
     )
 
