@@ -253,6 +253,7 @@ class HotMemory(DividedTier):
     def _read_part(
         self, key: str, start: int | None, end: int | None, rows: Sequence[int] | None, copy: bool
     ) -> tuple[Record, Any]:
+        from .codec import rows_of
         from .hot import part_of
         from .hot_rows import has_rows, read_rows
 
@@ -260,7 +261,11 @@ class HotMemory(DividedTier):
         if has_rows(blob.value.root):
             return blob.record, read_rows(blob.value.root, start, end, rows, copy)
         whole = self._hot.get(key)
-        selection = self._select(whole.record, start, end, rows)
+        try:
+            selection = self._select(whole.record, start, end, rows)
+        except InvalidType:
+            # As in the other tiers: where the rows of texts, lists and frames lie is known to the value only.
+            return blob.record, rows_of(blob.value.read(copy), start, end, rows)
         return blob.record, self._decode(selection.header, part_of(whole, selection), copy)
 
     def _planted(self, key: str) -> PlantedBlob:

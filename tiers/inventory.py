@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -10,8 +11,11 @@ from ..errors import MemoriesError
 from .eviction import EvictionOrder
 from .expiry import Expiry
 from .query import MetadataIndex
+from .query.index import TooManyFields
 from .query.sorting import Sort
 from .record import Record
+
+log = logging.getLogger(__name__)
 
 
 class Inventory:
@@ -35,8 +39,6 @@ class Inventory:
     def note(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""
         key = record.key
-        if record.expires_s is not None or self.expiry:
-            self.expiry.set(key, record.expires_s)
         hidden = record.tombstone or record.superseded
         if hidden:
             self.hidden.add(key)
@@ -48,21 +50,28 @@ class Inventory:
                 order.discard(key)
             else:
                 order.add(key, record.priority)
-        with self._index_lock:
+        with self._index_lock:  # also for the end of life: an index that is being built sets the older one
+            if record.expires_s is not None or self.expiry:
+                self.expiry.set(key, record.expires_s)
             if self._index is not None:
                 if hidden:
                     self._index.remove(key)
                 else:
-                    self._index_or_drop(record)
+                    try:
+                        _set_or_leave_out(self._index, record)
+                    except TooManyFields:
+                        # The value is stored already: it is the next query, which builds the index anew,
+                        # that says so.
+                        self._index = None
 
     def forget(self, key: str) -> None:
         """Follow the departure of a key."""
-        self.expiry.set(key, None)
         self.hidden.discard(key)
         order = self._order_of(key)
         if order is not None:
             order.discard(key)
         with self._index_lock:
+            self.expiry.set(key, None)
             if self._index is not None:
                 self._index.remove(key)
 
@@ -74,32 +83,45 @@ class Inventory:
 
     def clear(self, order: EvictionOrder | None) -> None:
         """Follow the departure of every key."""
-        self.expiry.clear()
         self.hidden.clear()
         if order is not None:
             order.clear()
         with self._index_lock:
+            self.expiry.clear()
             if self._index is not None:
                 self._index.clear()
 
-    def _index_or_drop(self, record: Record) -> None:
-        assert self._index is not None
-        try:
-            self._index.set(record.key, record.metadata)
-        except MemoriesError:
-            # The value is stored already: it is the next query, which builds the index anew, that says
-            # what cannot be indexed.
-            self._index = None
+    def build_index(self) -> None:
+        """Read every record into the metadata index, unless that has been done; ends of life too, which
+        are not known where no inventory was read."""
+        with self._index_lock:
+            if self._index is None:
+                index = MetadataIndex()
+                for record in self._records():
+                    if record.expires_s is not None:
+                        self.expiry.set(record.key, record.expires_s)
+                    if not (record.tombstone or record.superseded):
+                        _set_or_leave_out(index, record)
+                self._index = index
 
     def query(
         self, metadata_filter: Mapping[str, Any] | None, *, sort: Sort | None, limit: int | None, skip: int
     ) -> list[str]:
         """The keys whose metadata passes the filter. The first call reads every record."""
-        with self._index_lock:
-            if self._index is None:
-                index = MetadataIndex()
-                for record in self._records():
-                    if not (record.tombstone or record.superseded):
-                        index.set(record.key, record.metadata)
-                self._index = index
-            return self._index.query(metadata_filter, sort=sort, limit=limit, skip=skip)
+        while True:
+            self.build_index()
+            with self._index_lock:
+                if self._index is not None:
+                    return self._index.query(metadata_filter, sort=sort, limit=limit, skip=skip)
+
+
+def _set_or_leave_out(index: MetadataIndex, record: Record) -> None:
+    """Put a record into the index, or say why not: one that came from elsewhere must not keep the others
+    from being found. Raises `TooManyFields`, for which no one record is to blame."""
+    try:
+        index.set(record.key, record.metadata)
+    except TooManyFields:
+        raise
+    except MemoriesError as error:
+        index.remove(record.key)
+        log.warning("%r is left out of queries: its metadata cannot be indexed: %s", record.key, error)

@@ -1,9 +1,10 @@
 """Keys of memoized calls: equal arguments give equal keys, and different ones different keys.
 
 What Python can compare and what will not change stays as it is, together with its type (1, 1.0 and True
-are different calls). Arrays, tensors, tables, lists and mappings go in by the 128-bit xxh3 of their
-contents, tensors too although Python would hash them by identity. Other hashable objects are compared by
-their own equality, other unhashable ones by their pickle.
+are different calls). Arrays, tensors, tables, lists, sets and mappings go in by the 128-bit xxh3 of their
+contents, tensors too although Python would hash them by identity; so do the parts of tuples, and what lies
+in containers of containers. Other hashable objects are compared by their own equality, other unhashable
+ones by their pickle.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from xxhash import xxh3_128
 
 from ..errors import InvalidType, MemoriesError
 from .codec import encode
+from .memo_canonical import canonical
 
 _SCALARS = (int, str, bool, bytes, type(None))
 
-_BY_CONTENT = frozenset({list, dict, set, frozenset, bytearray})
+_BY_CONTENT = frozenset({list, dict, set, frozenset, bytearray, memoryview})
 
 _BY_CONTENT_PACKAGES = frozenset({"numpy", "torch", "pyarrow", "pandas"})
 
@@ -30,7 +32,7 @@ class CallKeys:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._name = f"{function.__module__}.{function.__qualname__}"
-        self._positional = 0
+        self._positional = -1  # of a function that takes more than plain arguments
         self._signature: inspect.Signature | None = None
         try:
             signature = inspect.signature(function)
@@ -68,9 +70,11 @@ def comparable(argument: Any) -> Hashable:
     if kind is float:
         # By its digits: 0.0 and -0.0 are equal and not the same, and a NaN is the same and not equal.
         return kind, argument.hex()
-    if kind is tuple:
+    if kind is complex:
+        return kind, (argument.real.hex(), argument.imag.hex())
+    if kind is tuple or _is_named_tuple(argument):
         return kind, tuple(map(comparable, argument))
-    if kind in _BY_CONTENT or kind.__module__.partition(".")[0] in _BY_CONTENT_PACKAGES:
+    if _goes_by_content(kind):
         return kind, content_digest(argument)
     try:
         hash(argument)
@@ -79,21 +83,36 @@ def comparable(argument: Any) -> Hashable:
     return kind, argument
 
 
+def _is_named_tuple(argument: Any) -> bool:
+    """Whether it is compared as a plain tuple is, which would look at neither the types of its parts nor
+    the contents of its tensors."""
+    kind = type(argument)
+    return (
+        isinstance(argument, tuple)
+        and hasattr(kind, "_fields")
+        and all(getattr(kind, name) is getattr(tuple, name) for name in ("__eq__", "__hash__"))
+        and not hasattr(argument, "__dict__")
+    )
+
+
+def _goes_by_content(kind: type) -> bool:
+    if kind in _BY_CONTENT or kind.__module__.partition(".")[0] in _BY_CONTENT_PACKAGES:
+        return True
+    # A user's own subclass of a tensor hashes by identity as well.
+    return any((base.__module__, base.__qualname__) == ("torch", "Tensor") for base in kind.__mro__)
+
+
 def content_digest(value: Any) -> str:
     """A digest of a value's type and bytes. Raises `InvalidType` for what cannot even be pickled."""
-    if type(value) in (set, frozenset):
-        value = sorted(map(content_digest, value))
-    elif type(value) is dict:
-        # The same items in another order are the same argument; each half by its own digest.
-        value = sorted((content_digest(key), content_digest(item)) for key, item in value.items())
+    kind = type(value)
     try:
-        encoded = encode(value)
+        encoded = encode(canonical(value))
     except MemoriesError as error:
         raise InvalidType(
-            f"a call with a {type(value).__name__} cannot be told from others: give memoize key=, a function "
+            f"a call with a {kind.__name__} cannot be told from others: give memoize key=, a function "
             f"of the arguments that returns something comparable ({error})"
         ) from error
-    digest = xxh3_128(type(value).__qualname__.encode())
+    digest = xxh3_128(f"{kind.__module__}.{kind.__qualname__}\0".encode())
     digest.update(len(encoded.header).to_bytes(8, "little"))
     digest.update(encoded.header)
     for buffer in encoded.buffers:

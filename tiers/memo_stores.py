@@ -134,6 +134,6 @@ class TierStore:
 
 def _by_name(key: Hashable) -> Any:
     """A key with names in the place of types, which are the same in the next process."""
-    if isinstance(key, tuple):
+    if type(key) is tuple:  # a tuple of another type is an argument, which its type alone may compare
         return tuple(map(_by_name, key))
     return f"{key.__module__}.{key.__qualname__}" if isinstance(key, type) else key

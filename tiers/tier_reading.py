@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ..errors import InvalidType, InvalidValue, KeyNotFound
 from .blobs import Blob
 from .codec import decode, rows_of, select_indices, select_rows
+from .codec.selecting import check_bound, check_indices
 from .encoded import Selection
 from .query.sorting import Sort
 from .record import Record
@@ -33,19 +34,22 @@ class ReadableTier(TierCore):
 
         Arrays may be read-only views of what is stored; with ``copy=True`` they belong to the caller and
         can be written to. Raises `KeyNotFound` (a KeyError) for an absent or expired key, `CorruptData`
-        rather than a wrong value, and `InvalidType` where the value has no rows.
+        rather than a wrong value, `InvalidType` where the value has no rows or `start`, `end` or `rows` are
+        no whole numbers, and `InvalidValue` for rows that it does not have.
         """
         check_key(key)
         check_flag("partial", partial)
         check_flag("copy", copy)
         if rows is not None and (start is not None or end is not None):
             raise InvalidValue("rows and start/end both choose rows: give one of them")
+        first, last = check_bound("start", start), check_bound("end", end)
+        numbers = None if rows is None else cast(Sequence[int], check_indices(rows))
         self._check_open()
         try:
-            if rows is None and start is None and end is None:
+            if numbers is None and first is None and last is None:
                 record, value = self._read(key, copy)
             else:
-                record, value = self._read_part(key, start, end, rows, copy)
+                record, value = self._read_part(key, first, last, numbers, copy)
         except KeyNotFound:
             self._counters.add(misses=1)
             raise
@@ -177,6 +181,7 @@ class ReadableTier(TierCore):
         Raises `InvalidType` or `InvalidValue` for a filter that cannot be.
         """
         self._check_open()
+        self._inventory.build_index()  # first: where no inventory was read, it finds what has ended
         self.expire()
         return self._inventory.query(metadata_filter, sort=sort, limit=limit, skip=skip)
 

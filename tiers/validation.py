@@ -8,11 +8,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..errors import InvalidKey, InvalidType, InvalidValue
+from .query.shapes import MAX_FIELDS, check_fields
+from .query.values import check_name, check_text
 
 MAX_KEY_BYTES = 65_535
 """Longest key, in UTF-8: what a 16-bit length field of a file format can say."""
 
 _MAX_METADATA_DEPTH = 32
+_DOTTED = MAX_FIELDS + 1
 _INT64 = range(-(2**63), 2**64)
 
 
@@ -110,20 +113,60 @@ def check_choice(name: str, choice: object, choices: Iterable[str]) -> str:
 
 def check_metadata(metadata: object) -> dict[str, Any]:
     """A deep copy of JSON-like metadata: a mapping from strings to None, bool, int, finite float, str,
-    and lists and mappings of these. Tuples become lists, as they would in JSON."""
+    and lists and mappings of these. Tuples become lists, as they would in JSON.
+
+    Names and texts that queries could not hold are refused here, and not by the first query.
+    """
     if metadata is None:
         return {}
     if not isinstance(metadata, Mapping):
         raise InvalidType(f"metadata must be a mapping, not {type(metadata).__name__}")
-    copied: dict[str, Any] = _json_like(metadata, "metadata", 0)
+    copied: dict[str, Any] = {}
+    fields = len(metadata)
+    for name, value in metadata.items():
+        if type(name) is not str or not name.isidentifier():
+            name = _name(name, "metadata")
+            if "." in name:
+                fields = _DOTTED
+        kind = type(value)
+        if kind is int:
+            needs_no_look = -(2**63) <= value < 2**63
+        else:
+            needs_no_look = value.isascii() if kind is str else kind is bool or value is None
+        if needs_no_look:
+            copied[name] = value
+        else:
+            copied[name] = item = _json_like(value, f"metadata.{name}", 1)
+            if kind is not float:
+                fields += _fields(item)
+    if fields > MAX_FIELDS:
+        check_fields(copied)
     return copied
+
+
+def _fields(value: object) -> int:
+    """About how many fields lie in a checked value; more than may be where a name has a dot, which takes
+    a closer look."""
+    if type(value) is dict:
+        count = _DOTTED if any("." in name for name in value) else len(value)
+        return count + sum(map(_fields, value.values()))
+    return sum(map(_fields, value)) if type(value) is list else 0
+
+
+def _name(name: object, path: str) -> str:
+    # An identifier is no operator, has no dots and no halves of characters: most names are one.
+    if type(name) is str and name.isidentifier():
+        return name
+    if not isinstance(name, str):
+        raise InvalidType(f"{path} has the name {name!r:.60}; names in metadata are strings")
+    return check_name(str.__str__(name), path)
 
 
 def _json_like(value: object, path: str, depth: int) -> Any:
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
-        return str.__str__(value)
+        return check_text(str.__str__(value), path)
     if isinstance(value, int):
         if value not in _INT64:
             raise InvalidValue(f"{path} is an integer beyond 64 bits: {value}")
@@ -137,12 +180,10 @@ def _json_like(value: object, path: str, depth: int) -> Any:
             f"{path[:80]}... is nested deeper than {_MAX_METADATA_DEPTH} levels (or in a circle)"
         )
     if isinstance(value, Mapping):
-        copied = {}
-        for name, item in value.items():
-            if not isinstance(name, str):
-                raise InvalidType(f"{path} has the name {name!r:.60}; names in metadata are strings")
-            copied[str.__str__(name)] = _json_like(item, f"{path}.{name}", depth + 1)
-        return copied
+        return {
+            (checked := _name(name, path)): _json_like(item, f"{path}.{checked}", depth + 1)
+            for name, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_json_like(item, f"{path}[{i}]", depth + 1) for i, item in enumerate(value)]
     raise InvalidType(

@@ -8,6 +8,7 @@ values: where the rows of the others lie is known to their buffers only.
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,25 +23,54 @@ from .layout import Order
 
 Indices = npt.NDArray[np.int64]
 
+_FARTHEST = 2**62
+"""Beyond the end of every value, and still a number that NumPy, torch and Arrow take."""
+
+
+def check_bound(name: str, bound: object) -> int | None:
+    """Where a slice begins or ends: a whole number, or None. What lies beyond the end of every
+    value comes back as a number that is so too, and fits into 64 bits."""
+    if bound is None:
+        return None
+    try:
+        place = operator.index(bound)  # type: ignore[arg-type]
+    except TypeError:
+        raise InvalidType(f"{name} must be a whole number or None, not {bound!r:.60}") from None
+    return max(-_FARTHEST, min(place, _FARTHEST))
+
+
+def check_indices(rows: object) -> Indices:
+    """Numbers of rows as an array. Raises `InvalidType` for what is no one-dimensional sequence of whole
+    numbers, and `InvalidValue` for numbers that no value has so many rows for."""
+    try:
+        numbers = np.asarray(rows)
+    except (ValueError, TypeError, RuntimeError, OverflowError):
+        raise InvalidType(
+            f"rows are selected by a one-dimensional sequence of integers, not by {rows!r:.60}"
+        ) from None
+    if numbers.ndim != 1 or (numbers.dtype.kind not in "iu" and numbers.size):
+        raise InvalidType(
+            f"rows are selected by a one-dimensional sequence of integers, not by {numbers.ndim} dimensions "
+            f"of {numbers.dtype}: {rows!r:.60}"
+        )
+    if numbers.dtype == np.uint64 and numbers.max(initial=0) > _FARTHEST:
+        raise InvalidValue(f"row {int(numbers.max())} of a value: no value has so many rows")
+    return numbers.astype(np.int64, copy=False)
+
 
 def select_rows(header: bytes | memoryview, start: int | None, stop: int | None) -> Selection:
     """The rows start:stop, which may be negative or beyond the end as in a slice.
 
-    Raises `InvalidType` for a value that has no rows or whose rows cannot be told from the header.
+    Raises `InvalidType` for a value that has no rows or whose rows cannot be told from the header, and for
+    a start or stop that is no whole number.
     """
-    return _select(header, slice(start, stop))
+    return _select(header, slice(check_bound("start", start), check_bound("end", stop)))
 
 
 def select_indices(header: bytes | memoryview, indices: Sequence[int] | npt.NDArray[Any]) -> Selection:
     """The rows with these numbers, in this order, repeated where they are; negative ones count from the
     end. Raises `InvalidType` as `select_rows` does, and `InvalidValue` for a row that does not exist."""
-    rows = np.asarray(indices)
-    if rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
-        raise InvalidType(
-            f"rows are selected by a one-dimensional sequence of integers, "
-            f"not by {rows.ndim} dimensions of {rows.dtype}"
-        )
-    return _select(header, rows.astype(np.int64))
+    return _select(header, check_indices(indices))
 
 
 def _select(header: bytes | memoryview, rows: slice | Indices) -> Selection:

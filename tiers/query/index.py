@@ -11,13 +11,16 @@ from ...errors import InvalidType, InvalidValue, KeyNotFound
 from .column import Column
 from .evaluate import Table
 from .filters import parse_filter
-from .shapes import Shape, Trail, check_trails, flatten
+from .shapes import MAX_FIELDS, Shape, Trail, check_count, check_trails, flatten
 from .shared_numbers import shared_number
 from .sorting import Sort, order_rows, parse_sort, value_for_sorting
 from .values import OBJECT
 
-MAX_FIELDS: Final = 10_000
 _SHAPE_SLACK: Final = 1024
+
+
+class TooManyFields(InvalidValue):
+    """The metadata of all keys together has more fields than an index holds: no one key is to blame."""
 
 
 class MetadataIndex:
@@ -102,7 +105,7 @@ class MetadataIndex:
         for path in paths:
             check_trails((path,))
             if path not in self._columns and len(self._columns) >= MAX_FIELDS:
-                raise InvalidValue(_too_many_fields(path))
+                raise TooManyFields(_too_many_fields(path))
             self._columns.setdefault(path, Column()).want_index()
 
     # -- reading
@@ -182,11 +185,12 @@ class MetadataIndex:
         if len(self._shapes) > 2 * self._shapes_kept_by_last_sweep + len(self._keys) // 64 + _SHAPE_SLACK:
             self._sweep_shapes()
         shape = Shape.build(len(self._shapes), trails)
+        check_count(shape)
         fresh = [path for path in shape.paths if path not in self._columns]
         if fresh and len(self._columns) + len(fresh) > MAX_FIELDS:
             self._sweep_shapes()
             if len(self._columns) + len(fresh) > MAX_FIELDS:
-                raise InvalidValue(_too_many_fields(fresh[0]))
+                raise TooManyFields(_too_many_fields(fresh[0]))
             shape = Shape.build(len(self._shapes), trails)
         for path in fresh:
             self._columns[path] = Column()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ...errors import InvalidType, InvalidValue
 from .values import INT, INT64_MAX, INT64_MIN, KIND_OF_TYPE, MAX_DEPTH, TEXT, check_name, encode_scalar
+
+MAX_FIELDS: Final = 10_000
 
 Trail = str | tuple[str, ...]
 """Where a leaf sits in the caller's dictionary: a field name, or the names down to it."""
@@ -114,3 +116,19 @@ def check_trails(trails: tuple[Trail, ...]) -> None:
     for trail in trails:
         for name in (trail,) if isinstance(trail, str) or not isinstance(trail, tuple) else trail:
             check_name(name, str(trail))
+
+
+def check_fields(metadata: Mapping[str, Any]) -> None:
+    """Raise `InvalidType` or `InvalidValue` for metadata that no index could hold, full or empty."""
+    trails, _ = flatten(metadata)
+    check_trails(trails)
+    check_count(Shape.build(0, trails))
+
+
+def check_count(shape: Shape) -> None:
+    """Raise `InvalidValue` where one metadata dictionary has more fields than all may have together."""
+    if len(shape.paths) > MAX_FIELDS:
+        raise InvalidValue(
+            f"metadata of {len(shape.paths)} fields, of which {shape.paths[MAX_FIELDS]!r} would be number "
+            f"{MAX_FIELDS + 1}: put what is so much into the value"
+        )

@@ -148,7 +148,7 @@ def check_name(name: object, path: str) -> str:
             f"{name!r} in {path!r} cannot name a metadata field: names are not empty and have no empty part "
             "between dots"
         )
-    return check_text(name, path)
+    return check_text(name, name)
 
 
 def _typed(value: Any) -> Frozen:

@@ -106,12 +106,32 @@ def test_a_value_without_selectable_rows_is_named(value: Any) -> None:
 
 def test_rows_that_do_not_exist() -> None:
     header = encode(np.zeros((4, 2))).header
-    for indices in ([4], [0, -5]):
+    for absent in ([4], [0, -5]):
         with pytest.raises(InvalidValue, match="value of 4 rows"):
+            select_indices(header, absent)
+    beyond: list[Any] = [[2**63], [1, 2**64 - 1], np.array([2**64 - 1], np.uint64)]
+    for indices in beyond:
+        with pytest.raises((InvalidValue, InvalidType)):
             select_indices(header, indices)
-    for indices in ([1.5], [[1]], "ab"):
+    wrong: list[Any] = [[1.5], [[1]], "ab", [[1], [2, 3]], 5, {1, 2}, [True], [None], [2**70]]
+    for indices in wrong:
         with pytest.raises(InvalidType, match="sequence of integers"):
-            select_indices(header, indices)  # type: ignore[arg-type]
+            select_indices(header, indices)
+
+
+@pytest.mark.parametrize("bound", ["1", 1.5, [1], np.float32(1), b"1"])
+def test_a_start_or_an_end_that_is_no_whole_number(bound: Any) -> None:
+    header = encode(np.zeros((4, 2))).header
+    with pytest.raises(InvalidType, match="start must be a whole number or None, not"):
+        select_rows(header, bound, None)
+    with pytest.raises(InvalidType, match="end must be a whole number or None, not"):
+        select_rows(header, None, bound)
+
+
+def test_a_start_and_an_end_far_beyond_the_value() -> None:
+    one: Any = np.int8(1)
+    assert rows_of(np.arange(4), one, 2**70).tolist() == [1, 2, 3]
+    assert rows_of(np.arange(4), -(2**70), 2).tolist() == [0, 1]
 
 
 def test_a_damaged_header_is_corrupt() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from memories.errors import InvalidType, InvalidValue, KeyNotFound, MemoriesError
 from memories.tiers.query import MetadataIndex, matches, parse_filter
-from memories.tiers.query.index import MAX_FIELDS
+from memories.tiers.query.shapes import MAX_FIELDS
 
 
 @pytest.fixture
