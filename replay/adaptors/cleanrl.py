@@ -25,7 +25,9 @@ class ReplayBuffer:
 
     ``dones`` of a sample are 1 where the episode terminated. Pass terminations as ``done``, or both ends
     together with infos that carry ``TimeLimit.truncated``. ``n_steps`` stores n-step transitions, to be
-    used as ``rewards + (1 - dones) * discounts * value(next_observations)`` (None for single steps).
+    used as ``rewards + (1 - dones) * discounts * value(next_observations)`` (None for single steps). They
+    end, and bootstrap, at a truncation: it shows in the infos of a vector environment that resets in the
+    same step, or in an ``obs`` that is not the ``next_obs`` of the call before.
     ``optimize_memory_usage`` keeps equal frames of large observations once. Without ``seed`` it follows
     NumPy's global generator, which such scripts seed.
     """

@@ -51,6 +51,13 @@ class StepWriter(ABC):
         if len(ended):
             self._ended(ended)
 
+    def last_of(self, name: str) -> tuple[NDArray[np.int64], NDArray[Any]]:
+        """The environments whose last step is still here, and this column of that step."""
+        streams = np.flatnonzero(self._log.lengths)
+        if not len(streams):
+            return streams, np.empty(0)
+        return streams, self._log.column(name)[streams, self._log.lengths[streams] - 1]
+
     @abstractmethod
     def flush(self) -> None:
         """Send what is complete; what running episodes still need stays."""
