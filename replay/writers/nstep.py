@@ -133,7 +133,7 @@ class NStepWriter(StepWriter):
             self._drain()
             self._outbox.send_full()
 
-    def _ended(self, streams: NDArray[np.int64]) -> None:
+    def _ended(self, streams: NDArray[np.int64], finished: list[Columns]) -> None:
         if self._send_at_episode_end:
             self._drain()
             self._outbox.try_send()

@@ -66,6 +66,10 @@ class StepLog:
             self.columns[name][streams, positions] = array
         self.lengths[streams] = positions + 1
 
+    def drop_last(self, streams: NDArray[np.int64]) -> None:
+        """Take back the last step of each of these streams."""
+        self.lengths[streams] -= 1
+
     def mark_last(self, name: str, streams: NDArray[np.int64]) -> None:
         """Set a flag of the last step of these streams, where they have one."""
         filled = streams[self.lengths[streams] > 0]
