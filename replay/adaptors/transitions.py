@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -101,6 +100,9 @@ class Transitions:
         self._specs = {
             name: _StepSpec((num_envs, *schema[name].shape), schema[name].dtype) for name in schema.names
         }
+        # Actions come flat or in the shape of their space.
+        shaped = (num_envs, *_item(action_space)[0])
+        self._specs["action"] = replace(self._specs["action"], other_shape=shaped)
         self._keys = tuple(observation) if isinstance(observation, Mapping) else None
         self._observations = (
             ("obs",) if self._keys is None else tuple(f"obs{SEPARATOR}{key}" for key in self._keys)
@@ -217,18 +219,30 @@ class _StepSpec:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    other_shape: tuple[int, ...] | None = None  # means the same, with the numbers in the same order
 
     def fit(self, name: str, value: Any) -> NDArray[Any]:
-        """The value in this shape and dtype, as it is where it has them already."""
+        """The value in this shape and dtype, as it is where it has them already.
+
+        Axes of length 1 may be missing or too many. Any other shape is refused: its numbers could be
+        those of other environments, or lie in another order.
+        """
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         if array.shape != self.shape:
-            if array.size != math.prod(self.shape):
+            long_axes = _long_axes(array.shape)
+            if long_axes != _long_axes(self.shape) and (
+                self.other_shape is None or long_axes != _long_axes(self.other_shape)
+            ):
                 raise InvalidValue(
                     f"{name!r} has shape {array.shape}; {self.shape[0]} environments with items of shape "
-                    f"{self.shape[1:]} are expected."
+                    f"{self.shape[1:]} are expected, which is {self.shape}."
                 )
             array = array.reshape(self.shape)
         return array if array.dtype is self.dtype else array.astype(self.dtype, copy=False)
+
+
+def _long_axes(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]
 
 
 def _rows_differ(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
