@@ -17,7 +17,7 @@ import numpy as np
 from ..batch import Batch
 from ..buffer import UpdateResult
 from ..frames import ImageStorage
-from .transitions import Samples, learner_rows
+from .transitions import Samples, Transitions, learner_rows
 
 
 class ReplayBuffer:
@@ -78,7 +78,7 @@ class ReplayBuffer:
         self.rows.add(obs, next_obs, action, reward, done, infos)
 
     def sample(self, batch_size: int) -> Samples:
-        return samples_of(self.rows.sample(batch_size), self.device, self._prioritized)
+        return samples_of(self.rows, self.rows.sample(batch_size), self.device, self._prioritized)
 
 
 class PrioritizedReplayBuffer(ReplayBuffer):
@@ -94,7 +94,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         return self.rows.update_priorities(handles, td_errors)
 
 
-def samples_of(batch: Batch, device: Any, prioritized: bool) -> Samples:
+def samples_of(rows: Transitions, batch: Batch, device: Any, prioritized: bool) -> Samples:
     """A batch as the tensors that a learner takes. On the CPU they share the batch's memory."""
     import torch
 
@@ -107,9 +107,9 @@ def samples_of(batch: Batch, device: Any, prioritized: bool) -> Samples:
         return tensor(array.reshape(-1, 1))
 
     return Samples(
-        tensor(batch["obs"]),
+        tensor(rows.observations(batch, "obs")),
         tensor(batch["action"]),
-        tensor(batch["next_obs"]),
+        tensor(rows.observations(batch, "next_obs")),
         column(batch["terminated"].astype(np.float32)),
         column(batch["reward"]),
         column(batch["discount"]) if "discount" in batch else None,

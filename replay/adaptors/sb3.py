@@ -113,9 +113,9 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
 
     def _samples(self, batch: Batch, env: Any) -> Samples:
         return Samples(
-            self._tensor(self._normalize_obs(batch["obs"], env)),
+            self._tensor(self._normalize_obs(self.rows.observations(batch, "obs"), env)),
             self._tensor(batch["action"]),
-            self._tensor(self._normalize_obs(batch["next_obs"], env)),
+            self._tensor(self._normalize_obs(self.rows.observations(batch, "next_obs"), env)),
             self._tensor(batch["terminated"].astype(np.float32).reshape(-1, 1)),
             self._tensor(self._normalize_reward(batch["reward"].reshape(-1, 1), env)),
             self._tensor(batch["discount"].reshape(-1, 1)) if "discount" in batch else None,

@@ -158,6 +158,12 @@ class Transitions:
     def sample(self, batch_size: int, beta: float | None = None) -> Batch:
         return self.buffer.sample(batch_size, beta)
 
+    def observations(self, batch: Batch, name: str) -> Any:
+        """``obs`` or ``next_obs`` of a batch: an array, or a dict under the keys of the space as they are."""
+        if self._keys is None:
+            return batch[name]
+        return {key: batch[f"{name}{SEPARATOR}{key}"] for key in self._keys}
+
     def update_priorities(self, handles: Any, td_errors: Any) -> UpdateResult:
         """Set the priorities of sampled rows to ``abs(td_errors) + SMALLEST_PRIORITY``.
 
