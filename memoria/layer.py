@@ -86,11 +86,16 @@ class MemoriaLayer(nn.Module):
         self._previous = None
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """[B, S, D] to [B, S, D]; B stays the same until `reset_memory`."""
+        """[B, S, D] to [B, S, D]; B stays the same until `reset_memory`.
+
+        A segment with NaN or infinity is refused, and the memories stay as they were.
+        """
         if hidden_states.dim() != 3:
             raise InvalidShape(
                 f"hidden_states has shape {tuple(hidden_states.shape)}; expected [batch, segment, hidden]"
             )
+        # Now, though only the next call may remember them: by then every call would raise.
+        checks.all_finite("hidden_states", hidden_states)
         source = self._previous if self.causal else hidden_states
         if source is None:
             self._previous = _kept(hidden_states)

@@ -17,7 +17,7 @@ import numpy as np
 from ..batch import Batch
 from ..buffer import UpdateResult
 from ..frames import ImageStorage
-from .transitions import Samples, learner_rows
+from .transitions import Samples, Transitions, learner_rows
 
 
 class ReplayBuffer:
@@ -25,7 +25,9 @@ class ReplayBuffer:
 
     ``dones`` of a sample are 1 where the episode terminated. Pass terminations as ``done``, or both ends
     together with infos that carry ``TimeLimit.truncated``. ``n_steps`` stores n-step transitions, to be
-    used as ``rewards + (1 - dones) * discounts * value(next_observations)`` (None for single steps).
+    used as ``rewards + (1 - dones) * discounts * value(next_observations)`` (None for single steps). They
+    end, and bootstrap, at a truncation: it shows in the infos of a vector environment that resets in the
+    same step, or in an ``obs`` that is not the ``next_obs`` of the call before.
     ``optimize_memory_usage`` keeps equal frames of large observations once. Without ``seed`` it follows
     NumPy's global generator, which such scripts seed.
     """
@@ -76,7 +78,7 @@ class ReplayBuffer:
         self.rows.add(obs, next_obs, action, reward, done, infos)
 
     def sample(self, batch_size: int) -> Samples:
-        return samples_of(self.rows.sample(batch_size), self.device, self._prioritized)
+        return samples_of(self.rows, self.rows.sample(batch_size), self.device, self._prioritized)
 
 
 class PrioritizedReplayBuffer(ReplayBuffer):
@@ -92,7 +94,7 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         return self.rows.update_priorities(handles, td_errors)
 
 
-def samples_of(batch: Batch, device: Any, prioritized: bool) -> Samples:
+def samples_of(rows: Transitions, batch: Batch, device: Any, prioritized: bool) -> Samples:
     """A batch as the tensors that a learner takes. On the CPU they share the batch's memory."""
     import torch
 
@@ -105,9 +107,9 @@ def samples_of(batch: Batch, device: Any, prioritized: bool) -> Samples:
         return tensor(array.reshape(-1, 1))
 
     return Samples(
-        tensor(batch["obs"]),
+        tensor(rows.observations(batch, "obs")),
         tensor(batch["action"]),
-        tensor(batch["next_obs"]),
+        tensor(rows.observations(batch, "next_obs")),
         column(batch["terminated"].astype(np.float32)),
         column(batch["reward"]),
         column(batch["discount"]) if "discount" in batch else None,

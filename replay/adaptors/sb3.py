@@ -20,7 +20,7 @@ from ...errors import MissingDependency
 from ..batch import Batch
 from ..buffer import UpdateResult
 from ..frames import ImageStorage
-from .transitions import Samples, learner_rows
+from .transitions import Samples, Transitions, learner_rows
 
 try:
     from stable_baselines3.common import buffers as sb3_buffers
@@ -44,7 +44,8 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
     transitions (SB3's ``n_steps=`` reaches only its own buffers), ``images`` for an `ImageStorage`,
     ``sampler`` for another choice of rows, ``seed`` (default: drawn from NumPy's global generator, which
     SB3 seeds). ``optimize_memory_usage=True`` keeps equal frames of large observations once, and works
-    together with timeouts. Under `VecNormalize` an n-step reward is normalised as one reward.
+    together with timeouts. Under `VecNormalize` an n-step reward is normalised as one reward. Windows of n
+    steps end where the environment is reset between two calls of ``learn``.
 
     ``rows.buffer`` is the `memories.replay.ReplayBuffer` inside; arrays named ``observations`` and so on
     do not exist.
@@ -75,8 +76,6 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
         self.buffer_size = max(buffer_size // n_envs, 1)  # in steps of all environments, as SB3 counts
         self.optimize_memory_usage = optimize_memory_usage
         self.handle_timeout_termination = handle_timeout_termination
-        # SB3 cuts the last trajectory here under optimize_memory_usage; our rows need no cut.
-        self.dones = _Ignored()  # type: ignore[assignment]
         self.rows = learner_rows(
             self.buffer_size * n_envs,
             observation_space,
@@ -91,6 +90,7 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
             seed=seed,
             **options,
         )
+        self.dones = _LastDones(self.rows)  # type: ignore[assignment]
 
     def add(
         self, obs: Any, next_obs: Any, action: Any, reward: Any, done: Any, infos: list[dict[str, Any]]
@@ -113,9 +113,9 @@ class ReplayBuffer(sb3_buffers.ReplayBuffer):
 
     def _samples(self, batch: Batch, env: Any) -> Samples:
         return Samples(
-            self._tensor(self._normalize_obs(batch["obs"], env)),
+            self._tensor(self._normalize_obs(self.rows.observations(batch, "obs"), env)),
             self._tensor(batch["action"]),
-            self._tensor(self._normalize_obs(batch["next_obs"], env)),
+            self._tensor(self._normalize_obs(self.rows.observations(batch, "next_obs"), env)),
             self._tensor(batch["terminated"].astype(np.float32).reshape(-1, 1)),
             self._tensor(self._normalize_reward(batch["reward"].reshape(-1, 1), env)),
             self._tensor(batch["discount"].reshape(-1, 1)) if "discount" in batch else None,
@@ -159,11 +159,14 @@ class PrioritizedReplayBuffer(ReplayBuffer):
         return self.rows.update_priorities(handles, td_errors)
 
 
-class _Ignored:
-    """Takes assignments and forgets them."""
+class _LastDones:
+    """Stands for SB3's array of dones, into which it writes only where it cuts the last trajectories."""
+
+    def __init__(self, rows: Transitions) -> None:
+        self._rows = rows
 
     def __setitem__(self, index: Any, value: Any) -> None:
-        pass
+        self._rows.cut()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +19,7 @@ from ..selector import Selector
 from ..writers.nstep import NStepWriter
 
 TIMEOUT = "TimeLimit.truncated"
+FINALS = ("_final_obs", "_final_observation")  # gymnasium: which environments have ended and were reset
 SMALLEST_PRIORITY = 1e-6  # a priority of 0 would never be drawn again
 SMALLEST_IMAGE_NBYTES = 1024  # below, an index entry costs more than a repeated observation
 
@@ -45,8 +45,9 @@ class Transitions:
 
     Observations are arrays, or dicts of arrays for a ``Dict`` space; a Discrete observation or action is
     one number in an axis of its own. With ``n_steps`` above 1 the rows are n-step transitions and have a
-    ``discount``; a row is then there n - 1 calls later, or at the end of its episode. Thread-safe for
-    sampling; one thread adds.
+    ``discount``; a row is then there n - 1 calls later, or at the end of its episode. An episode also ends,
+    as truncated, where gymnasium's infos have a last observation, and where an ``obs`` is not the
+    ``next_obs`` of the step before. Thread-safe for sampling; one thread adds.
 
     Pickling (which is how SB3 saves replay buffers) keeps rows, priorities and the generator; the open
     windows of n-step transitions are left out, as their episodes are not continued.
@@ -99,7 +100,13 @@ class Transitions:
         self._specs = {
             name: _StepSpec((num_envs, *schema[name].shape), schema[name].dtype) for name in schema.names
         }
+        # Actions come flat or in the shape of their space.
+        shaped = (num_envs, *_item(action_space)[0])
+        self._specs["action"] = replace(self._specs["action"], other_shape=shaped)
         self._keys = tuple(observation) if isinstance(observation, Mapping) else None
+        self._observations = (
+            ("obs",) if self._keys is None else tuple(f"obs{SEPARATOR}{key}" for key in self._keys)
+        )
         if prioritized:
             self.buffer: ReplayBuffer = PrioritizedReplayBuffer(
                 schema, capacity, alpha=alpha, beta=beta, seed=seed, images=images
@@ -137,11 +144,25 @@ class Transitions:
         columns["terminated"] = ended_each & ~timeouts
         if self._writer is None:
             self.buffer.add_batch(columns)
-        else:
-            self._writer.add_vector(truncated=timeouts, **columns)
+            return
+        truncated = (timeouts | self._finals(infos)) & ~columns["terminated"]
+        self._cut_at_jumps(self._writer, columns)
+        self._writer.add_vector(truncated=truncated, **columns)
+
+    def cut(self, env_ids: NDArray[np.int64] | None = None) -> None:
+        """End the episodes of these environments (default: all) as truncated: they are about to be reset."""
+        if self._writer is not None:
+            self._writer.cut(env_ids)
+            self._writer.flush()
 
     def sample(self, batch_size: int, beta: float | None = None) -> Batch:
         return self.buffer.sample(batch_size, beta)
+
+    def observations(self, batch: Batch, name: str) -> Any:
+        """``obs`` or ``next_obs`` of a batch: an array, or a dict under the keys of the space as they are."""
+        if self._keys is None:
+            return batch[name]
+        return {key: batch[f"{name}{SEPARATOR}{key}"] for key in self._keys}
 
     def update_priorities(self, handles: Any, td_errors: Any) -> UpdateResult:
         """Set the priorities of sampled rows to ``abs(td_errors) + SMALLEST_PRIORITY``.
@@ -178,6 +199,25 @@ class Transitions:
             return np.zeros(self.num_envs, np.bool_) if flags is None else np.asarray(flags, np.bool_)
         return np.asarray([info.get(TIMEOUT, False) for info in infos], np.bool_)
 
+    def _finals(self, infos: Any) -> NDArray[np.bool_]:
+        """Which environments have ended by the infos of a gymnasium vector environment."""
+        ended = np.zeros(self.num_envs, np.bool_)
+        if isinstance(infos, Mapping):
+            for name in FINALS:
+                if name in infos:
+                    ended |= np.asarray(infos[name], np.bool_)
+        return ended
+
+    def _cut_at_jumps(self, writer: NStepWriter, columns: Mapping[str, NDArray[Any]]) -> None:
+        """Cut the episodes that do not go on with this step: nobody told of their end."""
+        jumped = np.zeros(self.num_envs, np.bool_)
+        for name in self._observations:
+            streams, expected = writer.last_of(f"next_{name}")
+            if len(streams):
+                jumped[streams] |= _rows_differ(columns[name][streams], expected)
+        if jumped.any():
+            self.cut(np.flatnonzero(jumped))
+
 
 @dataclass(frozen=True)
 class _StepSpec:
@@ -185,18 +225,38 @@ class _StepSpec:
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
+    other_shape: tuple[int, ...] | None = None  # means the same, with the numbers in the same order
 
     def fit(self, name: str, value: Any) -> NDArray[Any]:
-        """The value in this shape and dtype, as it is where it has them already."""
+        """The value in this shape and dtype, as it is where it has them already.
+
+        Axes of length 1 may be missing or too many. Any other shape is refused: its numbers could be
+        those of other environments, or lie in another order.
+        """
         array = value if isinstance(value, np.ndarray) else np.asarray(value)
         if array.shape != self.shape:
-            if array.size != math.prod(self.shape):
+            long_axes = _long_axes(array.shape)
+            if long_axes != _long_axes(self.shape) and (
+                self.other_shape is None or long_axes != _long_axes(self.other_shape)
+            ):
                 raise InvalidValue(
                     f"{name!r} has shape {array.shape}; {self.shape[0]} environments with items of shape "
-                    f"{self.shape[1:]} are expected."
+                    f"{self.shape[1:]} are expected, which is {self.shape}."
                 )
             array = array.reshape(self.shape)
         return array if array.dtype is self.dtype else array.astype(self.dtype, copy=False)
+
+
+def _long_axes(shape: tuple[int, ...]) -> list[int]:
+    return [length for length in shape if length != 1]
+
+
+def _rows_differ(one: NDArray[Any], other: NDArray[Any]) -> NDArray[np.bool_]:
+    """For each row whether any number differs; NaN counts as equal to NaN."""
+    different = one != other
+    if one.dtype.kind == "f" and different.any():
+        different &= ~(np.isnan(one) & np.isnan(other))
+    return np.asarray(different.reshape(len(one), -1).any(axis=1))
 
 
 def observation_columns(space: Any) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from copy import deepcopy
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -36,7 +37,11 @@ class VectorRecorder:
     - same step: the last observation is taken from ``info["final_obs"]``;
     - disabled: reset the ended environments with ``reset(options={"reset_mask": mask})``.
 
-    A reset before an episode's end cuts it (as truncated). Not thread-safe.
+    A reset before an episode's end cuts it (as truncated).
+
+    Where the writer refuses a step, `step` raises although the environments went on. That step is kept and
+    written first in the next call, which raises before it does anything if the writer refuses again. Not
+    thread-safe.
     """
 
     def __init__(self, envs: Any, writer: VectorWriter, *, autoreset_mode: str | None = None) -> None:
@@ -53,11 +58,13 @@ class VectorRecorder:
         self._keeps_arrays = not getattr(getattr(envs, "unwrapped", envs), "copy", True)
         self._obs: Any = None
         self._resetting: NDArray[np.bool_] = np.zeros(envs.num_envs, np.bool_)
+        self._unwritten: Callable[[], None] | None = None
 
     def reset(self, *, seed: Any = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
         """Reset all environments, or those of ``options["reset_mask"]``."""
         mask = None if options is None else options.get("reset_mask")
         mask = None if mask is None else np.asarray(mask).copy()
+        self._write_refused()
         # Cut first: if the writer cannot, nothing has been reset and no episode runs into the next.
         self.writer.cut(None if mask is None else np.flatnonzero(mask))
         obs, info = self.envs.reset(seed=seed, options=options)
@@ -69,27 +76,44 @@ class VectorRecorder:
         """Step all environments and write what happened."""
         if self._obs is None:
             raise InvalidType("Call reset() before the first step().")
+        self._write_refused()
         obs, reward, terminated, truncated, info = self.envs.step(actions)
         ended = np.logical_or(terminated, truncated)
-        next_obs = obs
-        if self._mode == "SameStep" and ended.any():
-            next_obs = _with_final(obs, info, np.flatnonzero(ended))
         steps = {
             "obs": self._obs,
             "action": actions,
             "reward": reward,
-            "next_obs": next_obs,
+            "next_obs": obs,
             "terminated": terminated,
             "truncated": truncated,
         }
-        if self._resetting.any():
-            happened = np.flatnonzero(~self._resetting)
-            self.writer.add_vector(env_ids=happened, **{k: _rows(v, happened) for k, v in steps.items()})
-        else:
-            self.writer.add_vector(**steps)
+        resetting = self._resetting
+        # Before anything can raise: the environments are where they are, whether this step is written or not.
         self._resetting = ended if self._mode == "NextStep" else np.zeros_like(ended)
         self._obs = self._own(obs)
+        if self._mode == "SameStep" and ended.any():
+            try:
+                steps["next_obs"] = _with_final(obs, info, np.flatnonzero(ended))
+            except InvalidValue:
+                self._unwritten = self.writer.cut  # nobody knows this step, so nothing may reach over it
+                raise
+        happened = None
+        if resetting.any():
+            happened = np.flatnonzero(~resetting)
+            steps = {name: _rows(value, happened) for name, value in steps.items()}
+        try:
+            self.writer.add_vector(env_ids=happened, **steps)
+        except BaseException:
+            # A copy: the caller and the environments may use their arrays again.
+            self._unwritten = partial(self.writer.add_vector, env_ids=happened, **deepcopy(steps))
+            raise
         return obs, reward, terminated, truncated, info
+
+    def _write_refused(self) -> None:
+        """Write the step that the writer has refused before; raises if it still does."""
+        if self._unwritten is not None:
+            self._unwritten()
+            self._unwritten = None
 
     def _own(self, obs: Any) -> Any:
         return deepcopy(obs) if self._keeps_arrays else obs

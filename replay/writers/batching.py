@@ -18,9 +18,9 @@ class BatchWriter:
     """Collects rows in preallocated columns and gives them to the sink ``batch_size`` at a time.
 
     Worth it where a call of the sink is dear: a remote shard, a lock that many writers share. If `add`
-    or `add_batch` raises, the rows were not taken. What the sink refuses is kept and goes out first in
-    the next call, which raises if the sink refuses again. Order is preserved. Not thread-safe: one
-    writer a thread.
+    or `add_batch` raises, the rows were not taken: for example where their columns are not those that the
+    writer began with. What the sink refuses is kept and goes out first in the next call, which raises if
+    the sink refuses again. Order is preserved. Not thread-safe: one writer a thread.
 
     Examples:
         >>> from memories.replay import BatchWriter, ReplayBuffer
@@ -61,6 +61,7 @@ class BatchWriter:
         self._log.check(rows, leading=1)
         self._outbox.send_failed()
         if num_rows:
+            self._log.begin(rows, leading=1)
             self._drain()
             self._outbox.put(rows)
             self._outbox.try_send_full()

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .columns import Columns, Sink, concatenate
+from .columns import Columns, Sink, common_length, concatenate
+from .refused import RefusedSteps
 from .step_writer import StepWriter
 from .steps import TERMINATED, TRUNCATED
 
@@ -26,8 +27,10 @@ class EpisodeWriter(StepWriter):
     ``num_envs``. `close` (or leaving the ``with`` block) marks running episodes as truncated after their
     last step and writes them; `discard` forgets them.
 
-    If `add` or `add_vector` raises, the step was not taken. What the sink refuses is kept and goes out
-    first in the next call, which raises if the sink refuses again. Not thread-safe: one writer a thread.
+    If `add` or `add_vector` raises, the step was not taken, also where ``relabel`` raised: give it again.
+    An environment that goes on with another step instead has its episode cut before that. What the sink
+    refuses is kept and goes out first in the next call, which raises if the sink refuses again. Not
+    thread-safe: one writer a thread.
 
     Examples:
         >>> from memories.replay import EpisodeWriter, ReplayBuffer
@@ -54,6 +57,7 @@ class EpisodeWriter(StepWriter):
     def discard(self) -> None:
         """Forget the steps of running episodes."""
         self._log.drop_first(self._log.lengths)
+        self._refused = RefusedSteps()
 
     def cut(self, env_ids: Sequence[int] | NDArray[Any] | None = None) -> None:
         """These environments (default: all) are about to be reset: their last step was a truncation."""
@@ -61,24 +65,32 @@ class EpisodeWriter(StepWriter):
         streams = self._reader.read_ids(env_ids)
         running = streams[self._log.lengths[streams] > 0]
         if len(running):
-            self._log.mark_last(TRUNCATED, running)
-            self._ended(running)
+            finished = self._finished(running, truncate=True)
+            self._ended(running, finished)
+        self._refused.forget(streams)
 
     def _make_room(self, longest: int) -> None:
         self._outbox.send_failed()
         if longest >= self._log.num_steps:
             self._log.grow(2 * self._log.num_steps)
 
-    def _ended(self, streams: NDArray[np.int64]) -> None:
-        self._finish(streams)
-        self._outbox.try_send()
-
-    def _finish(self, streams: NDArray[np.int64]) -> None:
-        counts = np.zeros_like(self._log.lengths)
+    def _finished(self, streams: NDArray[np.int64], truncate: bool = False) -> list[Columns]:
+        finished = []
         for stream in streams.tolist():
             length = int(self._log.lengths[stream])
             episode = {name: column[stream, :length].copy() for name, column in self._log.columns.items()}
+            if truncate:
+                episode[TRUNCATED][-1] = True
             parts = [episode] if self._relabel is None else [episode, self._relabel(episode)]
-            self._outbox.put(concatenate(parts))
-            counts[stream] = length
+            rows = concatenate(parts)
+            common_length(rows)
+            finished.append(rows)
+        return finished
+
+    def _ended(self, streams: NDArray[np.int64], finished: list[Columns]) -> None:
+        for rows in finished:
+            self._outbox.put(rows)
+        counts = np.zeros_like(self._log.lengths)
+        counts[streams] = self._log.lengths[streams]
         self._log.drop_first(counts)
+        self._outbox.try_send()

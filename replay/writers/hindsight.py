@@ -29,7 +29,8 @@ class Hindsight:
     The reward comes from ``compute_reward(achieved_goal, desired_goal, info)``, called once with a batch
     of goals (first axis: rows) and an empty ``info``; for a function of single goals pass
     ``batched=False``. ``terminated`` is computed the same way if ``compute_terminated`` is given, and
-    else stays what the environment said for the original goal. Equal seed and episodes give equal rows.
+    else stays what the environment said for the original goal. A row that ended the episode and does not
+    terminate for its new goal is truncated. Equal seed and episodes give equal rows.
 
     Examples:
         >>> from memories.replay import EpisodeWriter, Hindsight, ReplayBuffer
@@ -78,7 +79,10 @@ class Hindsight:
 
     def __call__(self, episode: Columns) -> Columns:
         """The relabelled rows of one finished episode, ``copies`` for each of its steps."""
-        for name in ("obs/desired_goal", "next_obs/desired_goal", "next_obs/achieved_goal", "reward"):
+        needed = ["obs/desired_goal", "next_obs/desired_goal", "next_obs/achieved_goal", "reward"]
+        if self._compute_terminated is not None:
+            needed += ["terminated", "truncated"]
+        for name in needed:
             if name not in episode:
                 raise InvalidValue(
                     f"Hindsight needs the column {name!r}: observations are dicts with achieved_goal and "
@@ -93,7 +97,10 @@ class Hindsight:
         achieved = rows["next_obs/achieved_goal"]
         rows["reward"] = self._ask(self._compute_reward, achieved, goals, rows["reward"].dtype)
         if self._compute_terminated is not None:
+            ended = rows["terminated"] | rows["truncated"]
             rows["terminated"] = self._ask(self._compute_terminated, achieved, goals, np.dtype(np.bool_))
+            # The next row is of another copy or episode, also where the new goal was not reached.
+            rows["truncated"] |= ended & ~rows["terminated"]
         return rows
 
     def _reached_at(self, steps: NDArray[np.int64], num_steps: int) -> NDArray[np.int64]:

@@ -104,15 +104,18 @@ class NStepWriter(StepWriter):
         super().__init__(
             sink,
             num_envs=num_envs,
-            # One drain yields about a batch: n - 1 steps of each stream stay behind as open windows.
-            num_steps=n - 1 + max(1, -(-batch_size // num_envs)),
+            # One drain yields about a batch: the last steps of each stream stay behind.
+            num_steps=max(n - 1, 1) + max(1, -(-batch_size // num_envs)),
             required=(REWARD, TERMINATED, TRUNCATED),
             batch_size=batch_size,
         )
         self._send_at_episode_end = send_at_episode_end
 
     def flush(self) -> None:
-        """Send every transition that is complete; open windows of running episodes stay."""
+        """Send every transition that is complete; open windows of running episodes stay.
+
+        With n = 1 the newest step of a running episode stays, since a cut may still make it the last one.
+        """
         if self._log.columns:
             self._drain()
         self._outbox.send()
@@ -120,6 +123,8 @@ class NStepWriter(StepWriter):
     def discard(self) -> None:
         """Forget the steps whose windows are open; complete transitions stay."""
         if self._log.columns:
+            if self.n == 1:
+                self.cut()  # the newest steps are complete, and their episodes do not go on
             self._drain()
             self._log.drop_first(self._log.lengths)
 
@@ -133,7 +138,7 @@ class NStepWriter(StepWriter):
             self._drain()
             self._outbox.send_full()
 
-    def _ended(self, streams: NDArray[np.int64]) -> None:
+    def _ended(self, streams: NDArray[np.int64], finished: list[Columns]) -> None:
         if self._send_at_episode_end:
             self._drain()
             self._outbox.try_send()
@@ -143,6 +148,11 @@ class NStepWriter(StepWriter):
         log = self._log
         ends = log.column(TERMINATED) | log.column(TRUNCATED)
         totals, steps, complete = n_step_windows(log.column(REWARD), ends, log.lengths, self.n, self.gamma)
+        if self.n == 1:
+            # A cut marks the newest step: sent without the mark it would be joined to the next episode.
+            # Longer windows leave steps behind that a cut can mark.
+            newest = np.arange(log.num_steps) == log.lengths[:, None] - 1
+            complete &= ends | ~newest
         streams, starts = np.nonzero(complete)
         if len(streams):
             lasts = starts + steps[streams, starts] - 1

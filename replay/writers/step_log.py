@@ -25,28 +25,35 @@ class StepLog:
         self.num_steps = num_steps
         self.columns: Columns = {}
         self.lengths: NDArray[np.int64] = np.zeros(num_streams, np.int64)
+        self._shapes: dict[str, tuple[int, ...]] = {}  # of one item of each column
 
     def check(self, row: Columns, leading: int) -> None:
         """Raise unless the row fits; its arrays have ``leading`` axes before those of one item."""
-        if not self.columns:
+        if not self._shapes:
             return
-        if row.keys() != self.columns.keys():
-            expected = ", ".join(sorted(self.columns))
+        if row.keys() != self._shapes.keys():
+            expected = ", ".join(sorted(self._shapes))
             raise InvalidValue(
                 f"The columns changed: this writer began with {expected} "
                 f"and now got {', '.join(sorted(row))}."
             )
         for name, array in row.items():
-            column = self.columns[name]
-            if array.shape[leading:] != column.shape[2:]:
+            shape = self._shapes[name]
+            if array.shape[leading:] != shape:
                 raise InvalidValue(
-                    f"Column {name!r} changed its shape from {column.shape[2:]} to {array.shape[leading:]}."
+                    f"Column {name!r} changed its shape from {shape} to {array.shape[leading:]}."
                 )
-            if not np.can_cast(array.dtype, column.dtype, "same_kind"):
+        for name, column in self.columns.items():
+            if not np.can_cast(row[name].dtype, column.dtype, "same_kind"):
                 raise InvalidValue(
-                    f"Column {name!r} began as {column.dtype} and now is {array.dtype}, which does "
+                    f"Column {name!r} began as {column.dtype} and now is {row[name].dtype}, which does "
                     "not fit. Convert it to one dtype before writing."
                 )
+
+    def begin(self, row: Columns, leading: int) -> None:
+        """Hold later steps to the names and shapes of this row, which is not stored."""
+        if not self._shapes:
+            self._shapes = {name: array.shape[leading:] for name, array in row.items()}
 
     def append_one(self, stream: int, row: Columns) -> None:
         """Append one step to one stream; the caller has checked the row and that there is room."""
@@ -65,6 +72,10 @@ class StepLog:
         for name, array in rows.items():
             self.columns[name][streams, positions] = array
         self.lengths[streams] = positions + 1
+
+    def drop_last(self, streams: NDArray[np.int64]) -> None:
+        """Take back the last step of each of these streams."""
+        self.lengths[streams] -= 1
 
     def mark_last(self, name: str, streams: NDArray[np.int64]) -> None:
         """Set a flag of the last step of these streams, where they have one."""
@@ -93,6 +104,7 @@ class StepLog:
         self.num_steps = num_steps
 
     def _allocate(self, row: Columns, leading: int) -> None:
+        self.begin(row, leading)
         shape = (self.num_streams, self.num_steps)
         self.columns = {
             name: np.empty((*shape, *array.shape[leading:]), array.dtype) for name, array in row.items()

@@ -81,7 +81,7 @@ def test_a_writer_waits_for_a_full_queue_and_loses_nothing() -> None:
             seen += buffer.sample(8)["obs"].tolist()
     while len(seen) < 40:
         with suppress(RateLimited):
-            writer.flush()
+            writer.close()
         seen += buffer.sample(min(8, len(buffer)))["obs"].tolist()
     assert sorted(seen) == list(range(40))
 
