@@ -89,7 +89,7 @@ class ReplayBuffer(BufferCore):
                 self._build(Schema.from_example(row))
             values = self._columns.check_row(row)
             if self._may_hold_inserts:
-                self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
+                self._wait(self._may_insert, "insert", 1)
             table = self._slots
             if given is not None or not (self._overwrites_in_place and table.is_ring):
                 return self._insert([np.asarray(value)[None] for value in values], given, 1).item()
@@ -137,7 +137,7 @@ class ReplayBuffer(BufferCore):
             if count == 0:
                 return np.empty(0, dtype=np.int64)
             if self._may_hold_inserts:
-                self._wait(lambda now: self._limiter.may_insert(now, count), "insert", count)
+                self._wait(self._may_insert, "insert", count)
             capacity = self._slots.capacity
             if count <= capacity:
                 return self._insert(columns, given, count)
@@ -173,7 +173,7 @@ class ReplayBuffer(BufferCore):
             if not self._built and self._timeout_s == 0.0:
                 raise NothingToSample("The buffer is empty. Add rows before sampling.")
             if not self._limiter.may_sample(self._counters(), batch_size):
-                self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
+                self._wait(self._may_sample, "sample", batch_size)
             if self._times_sampled is None:
                 batch = self._read(self._sampler.draw(batch_size, rng or self._rng), exponent)
             else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -274,14 +274,27 @@ class BufferCore:
         """Let threads that wait for the rate limiter look again."""
         self._changed.notify_all()
 
-    def _wait(self, allowed: Callable[[Counters], bool], what: str, rows: int) -> None:
+    def _may_insert(self, rows: int) -> bool:
+        now = self._counters()
+        return self._limiter.may_insert(now, rows) or self._limiter.may_refill(now, rows)
+
+    def _may_sample(self, rows: int) -> bool:
+        return self._limiter.may_sample(self._counters(), rows)
+
+    def _wait(self, allowed: Callable[[int], bool], what: Literal["insert", "sample"], rows: int) -> None:
         """Until the rate limiter lets the call through; raises `RateLimited` after ``timeout_s``."""
-        if allowed(self._counters()):
+        if allowed(rows):
             return
+        most = self._limiter.most_at_once(what)
+        if rows > most:
+            raise InvalidValue(
+                f"{self._limiter} lets no {what} of {rows} rows through, however long it waits: at most "
+                f"{int(most)} at once. Use smaller batches, or other limits."
+            )
         if self._timeout_s != 0.0:
             self._waiting += 1
             try:
-                if self._changed.wait_for(lambda: allowed(self._counters()), self._timeout_s):
+                if self._changed.wait_for(lambda: allowed(rows), self._timeout_s):
                     return
             finally:
                 self._waiting -= 1
