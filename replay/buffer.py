@@ -339,7 +339,7 @@ class ReplayBuffer(BufferCore):
             persistence.import_index(self, state)
 
     def import_rows(self, start: int, columns: Mapping[str, Any]) -> None:
-        """The rows of an imported index, oldest first, from row ``start`` on."""
+        """The rows of an imported index, oldest first, from row ``start`` on; the last ones complete it."""
         with self._lock:
             persistence.import_rows(self, start, columns)
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch, concatenate
+from .checkpoint import BufferState
 from .columns import ColumnStore
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots
@@ -104,6 +105,7 @@ class BufferCore:
         self._draws = 0
         self._max_priority = 1.0
         self._snapshots: list[RowSnapshot] = []
+        self._coming: BufferState | None = None  # an index whose rows are still to come
         self._built = False
         if self._capacity is not None:
             self._limiter.check(self._capacity)
@@ -111,15 +113,14 @@ class BufferCore:
             self._build(schema)
         note_buffer(self)
 
-    def _build(self, schema: Schema) -> None:
-        """Allocate everything, now that the schema is known."""
-        uses_priorities = self._uses_priorities
+    def _capacity_for(self, schema: Schema) -> int:
+        """How many rows of this schema there is room for."""
         capacity = self._capacity
         if self._capacity_bytes is not None:
             row_nbytes = (
                 ColumnStore(schema, 1).row_nbytes
                 + _BYTES_PER_HANDLE
-                + (_BYTES_PER_PRIORITY if uses_priorities else 0)
+                + (_BYTES_PER_PRIORITY if self._uses_priorities else 0)
                 + (4 if self._max_times_sampled is not None else 0)
                 + self._sampler.bytes_per_row()
                 + self._remover.bytes_per_row()
@@ -131,6 +132,12 @@ class BufferCore:
                 )
             capacity = rows if capacity is None else min(capacity, rows)
         assert capacity is not None
+        return capacity
+
+    def _build(self, schema: Schema) -> None:
+        """Allocate everything, now that the schema is known."""
+        uses_priorities = self._uses_priorities
+        capacity = self._capacity_for(schema)
         self._limiter.check(capacity)
         self._slots = SlotTable(capacity, self._shard)
         self._columns = ColumnStore(schema, capacity, self._folder, self._images)
