@@ -177,7 +177,7 @@ class ReplayBuffer(BufferCore):
             if self._times_sampled is None:
                 batch = self._read(self._sampler.draw(batch_size, rng or self._rng), exponent)
             else:
-                batch = self._sample_limited(batch_size, exponent)
+                batch = self._sample_limited(batch_size, exponent, rng or self._rng)
             self._draws += 1
             self._sampled += len(batch)
             if self._waiting:

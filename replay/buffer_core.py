@@ -214,7 +214,7 @@ class BufferCore:
             if self._waiting:
                 self._wake()
 
-    def _sample_limited(self, batch_size: int, beta: float) -> Batch:
+    def _sample_limited(self, batch_size: int, beta: float, rng: np.random.Generator) -> Batch:
         """Sample where a row leaves after ``max_times_sampled`` draws, also in the middle of a batch.
 
         A row that was drawn more often in this batch than it may be leaves, and what it was drawn too
@@ -227,7 +227,7 @@ class BufferCore:
         missing = batch_size
         while missing:
             try:
-                draw = self._sampler.draw(missing, self._rng)
+                draw = self._sampler.draw(missing, rng)
             except NothingToSample:
                 if not parts:
                     raise
