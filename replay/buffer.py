@@ -282,7 +282,12 @@ class ReplayBuffer(BufferCore):
         with self._lock:
             if not self._built or schema.names != self._columns.schema.names:
                 raise InvalidValue(f"Only the columns {self.schema} can be widened, got {schema}.")
-            self._columns.widen(schema, self._slots.live())
+            live = self._slots.live()
+            # Rows that have left are not taken along, and a checkpoint may still be to write them.
+            gone = np.setdiff1d(np.arange(self._slots.capacity), live) if self._snapshots else live[:0]
+            for snapshot in self._snapshots:
+                snapshot.before_overwrite(gone)
+            self._columns.widen(schema, live)
 
     def clear(self) -> None:
         """Remove all rows. Handles given out so far become stale."""
