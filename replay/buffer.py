@@ -58,9 +58,9 @@ class ReplayBuffer(BufferCore):
 
     ``schema`` may be left out: the first row or batch then gives it. ``capacity`` is in rows,
     ``capacity_bytes`` in bytes of columns and indexes; with both the smaller one counts. Equal seeds
-    and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there.
-    ``images`` keeps equal frames of image columns once (see `ImageStorage`); ``capacity_bytes`` counts
-    rows as if they were not.
+    and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there; while
+    another buffer does so, in any process, it raises `LockHeld`. ``images`` keeps equal frames of image
+    columns once (see `ImageStorage`); ``capacity_bytes`` counts rows as if they were not.
 
     ``timeout_s`` is how long `add` and `sample` wait for the rate limiter before they raise
     `RateLimited`; None waits for ever. Bad input raises `InvalidValue` or `InvalidType` and changes

@@ -14,6 +14,7 @@ from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch, concatenate
 from .checkpoint import BufferState
 from .columns import ColumnStore
+from .folder_lock import FolderLock
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots
 from .living import note_buffer
@@ -109,6 +110,8 @@ class BufferCore:
         self._built = False
         if self._capacity is not None:
             self._limiter.check(self._capacity)
+        # Held as long as this buffer lives: its columns are written over whatever is there.
+        self._folder_lock = None if self._folder is None else FolderLock(self._folder)
         if schema is not None:
             self._build(schema)
         note_buffer(self)
