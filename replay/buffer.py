@@ -58,9 +58,9 @@ class ReplayBuffer(BufferCore):
 
     ``schema`` may be left out: the first row or batch then gives it. ``capacity`` is in rows,
     ``capacity_bytes`` in bytes of columns and indexes; with both the smaller one counts. Equal seeds
-    and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there.
-    ``images`` keeps equal frames of image columns once (see `ImageStorage`); ``capacity_bytes`` counts
-    rows as if they were not.
+    and equal calls give equal batches. ``folder`` keeps the columns in memory-mapped files there; while
+    another buffer does so, in any process, it raises `LockHeld`. ``images`` keeps equal frames of image
+    columns once (see `ImageStorage`); ``capacity_bytes`` counts rows as if they were not.
 
     ``timeout_s`` is how long `add` and `sample` wait for the rate limiter before they raise
     `RateLimited`; None waits for ever. Bad input raises `InvalidValue` or `InvalidType` and changes
@@ -89,7 +89,7 @@ class ReplayBuffer(BufferCore):
                 self._build(Schema.from_example(row))
             values = self._columns.check_row(row)
             if self._may_hold_inserts:
-                self._wait(lambda now: self._limiter.may_insert(now, 1), "insert", 1)
+                self._wait(self._may_insert, "insert", 1)
             table = self._slots
             if given is not None or not (self._overwrites_in_place and table.is_ring):
                 return self._insert([np.asarray(value)[None] for value in values], given, 1).item()
@@ -137,7 +137,7 @@ class ReplayBuffer(BufferCore):
             if count == 0:
                 return np.empty(0, dtype=np.int64)
             if self._may_hold_inserts:
-                self._wait(lambda now: self._limiter.may_insert(now, count), "insert", count)
+                self._wait(self._may_insert, "insert", count)
             capacity = self._slots.capacity
             if count <= capacity:
                 return self._insert(columns, given, count)
@@ -173,11 +173,11 @@ class ReplayBuffer(BufferCore):
             if not self._built and self._timeout_s == 0.0:
                 raise NothingToSample("The buffer is empty. Add rows before sampling.")
             if not self._limiter.may_sample(self._counters(), batch_size):
-                self._wait(lambda now: self._limiter.may_sample(now, batch_size), "sample", batch_size)
+                self._wait(self._may_sample, "sample", batch_size)
             if self._times_sampled is None:
                 batch = self._read(self._sampler.draw(batch_size, rng or self._rng), exponent)
             else:
-                batch = self._sample_limited(batch_size, exponent)
+                batch = self._sample_limited(batch_size, exponent, rng or self._rng)
             self._draws += 1
             self._sampled += len(batch)
             if self._waiting:
@@ -282,7 +282,12 @@ class ReplayBuffer(BufferCore):
         with self._lock:
             if not self._built or schema.names != self._columns.schema.names:
                 raise InvalidValue(f"Only the columns {self.schema} can be widened, got {schema}.")
-            self._columns.widen(schema, self._slots.live())
+            live = self._slots.live()
+            # Rows that have left are not taken along, and a checkpoint may still be to write them.
+            gone = np.setdiff1d(np.arange(self._slots.capacity), live) if self._snapshots else live[:0]
+            for snapshot in self._snapshots:
+                snapshot.before_overwrite(gone)
+            self._columns.widen(schema, live)
 
     def clear(self) -> None:
         """Remove all rows. Handles given out so far become stale."""
@@ -339,7 +344,7 @@ class ReplayBuffer(BufferCore):
             persistence.import_index(self, state)
 
     def import_rows(self, start: int, columns: Mapping[str, Any]) -> None:
-        """The rows of an imported index, oldest first, from row ``start`` on."""
+        """The rows of an imported index, oldest first, from row ``start`` on; the last ones complete it."""
         with self._lock:
             persistence.import_rows(self, start, columns)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import InvalidType, InvalidValue, NothingToSample, RateLimited
 from .batch import Batch, concatenate
+from .checkpoint import BufferState
 from .columns import ColumnStore
+from .folder_lock import FolderLock
 from .frames import ImageStorage
 from .handles import HandleLayout, Handles, Slots
 from .living import note_buffer
@@ -104,22 +106,24 @@ class BufferCore:
         self._draws = 0
         self._max_priority = 1.0
         self._snapshots: list[RowSnapshot] = []
+        self._coming: BufferState | None = None  # an index whose rows are still to come
         self._built = False
         if self._capacity is not None:
             self._limiter.check(self._capacity)
+        # Held as long as this buffer lives: its columns are written over whatever is there.
+        self._folder_lock = None if self._folder is None else FolderLock(self._folder)
         if schema is not None:
             self._build(schema)
         note_buffer(self)
 
-    def _build(self, schema: Schema) -> None:
-        """Allocate everything, now that the schema is known."""
-        uses_priorities = self._uses_priorities
+    def _capacity_for(self, schema: Schema) -> int:
+        """How many rows of this schema there is room for."""
         capacity = self._capacity
         if self._capacity_bytes is not None:
             row_nbytes = (
                 ColumnStore(schema, 1).row_nbytes
                 + _BYTES_PER_HANDLE
-                + (_BYTES_PER_PRIORITY if uses_priorities else 0)
+                + (_BYTES_PER_PRIORITY if self._uses_priorities else 0)
                 + (4 if self._max_times_sampled is not None else 0)
                 + self._sampler.bytes_per_row()
                 + self._remover.bytes_per_row()
@@ -131,6 +135,12 @@ class BufferCore:
                 )
             capacity = rows if capacity is None else min(capacity, rows)
         assert capacity is not None
+        return capacity
+
+    def _build(self, schema: Schema) -> None:
+        """Allocate everything, now that the schema is known."""
+        uses_priorities = self._uses_priorities
+        capacity = self._capacity_for(schema)
         self._limiter.check(capacity)
         self._slots = SlotTable(capacity, self._shard)
         self._columns = ColumnStore(schema, capacity, self._folder, self._images)
@@ -207,7 +217,7 @@ class BufferCore:
             if self._waiting:
                 self._wake()
 
-    def _sample_limited(self, batch_size: int, beta: float) -> Batch:
+    def _sample_limited(self, batch_size: int, beta: float, rng: np.random.Generator) -> Batch:
         """Sample where a row leaves after ``max_times_sampled`` draws, also in the middle of a batch.
 
         A row that was drawn more often in this batch than it may be leaves, and what it was drawn too
@@ -220,7 +230,7 @@ class BufferCore:
         missing = batch_size
         while missing:
             try:
-                draw = self._sampler.draw(missing, self._rng)
+                draw = self._sampler.draw(missing, rng)
             except NothingToSample:
                 if not parts:
                     raise
@@ -274,14 +284,27 @@ class BufferCore:
         """Let threads that wait for the rate limiter look again."""
         self._changed.notify_all()
 
-    def _wait(self, allowed: Callable[[Counters], bool], what: str, rows: int) -> None:
+    def _may_insert(self, rows: int) -> bool:
+        now = self._counters()
+        return self._limiter.may_insert(now, rows) or self._limiter.may_refill(now, rows)
+
+    def _may_sample(self, rows: int) -> bool:
+        return self._limiter.may_sample(self._counters(), rows)
+
+    def _wait(self, allowed: Callable[[int], bool], what: Literal["insert", "sample"], rows: int) -> None:
         """Until the rate limiter lets the call through; raises `RateLimited` after ``timeout_s``."""
-        if allowed(self._counters()):
+        if allowed(rows):
             return
+        most = self._limiter.most_at_once(what)
+        if rows > most:
+            raise InvalidValue(
+                f"{self._limiter} lets no {what} of {rows} rows through, however long it waits: at most "
+                f"{int(most)} at once. Use smaller batches, or other limits."
+            )
         if self._timeout_s != 0.0:
             self._waiting += 1
             try:
-                if self._changed.wait_for(lambda: allowed(self._counters()), self._timeout_s):
+                if self._changed.wait_for(lambda: allowed(rows), self._timeout_s):
                     return
             finally:
                 self._waiting -= 1

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -52,7 +53,8 @@ class CheckpointWriter:
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
-        self._partial = self._path.with_name(f".{self._path.name}.{os.getpid()}.partial")
+        # A name of its own: other threads and processes may write to the same path, and the last one stands.
+        self._partial = self._path.with_name(f".{self._path.name}.{secrets.token_hex(6)}.partial")
         self._entries: dict[str, dict[str, Any]] = {}
         self._hashes: dict[str, Any] = {}
         self._written: dict[str, int] = {}
@@ -60,7 +62,7 @@ class CheckpointWriter:
 
     def __enter__(self) -> CheckpointWriter:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: BinaryIO = self._partial.open("wb")
+        self._file: BinaryIO = self._partial.open("xb")
         self._file.write(MAGIC)
         self._end = len(MAGIC)
         return self

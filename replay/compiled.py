@@ -12,6 +12,10 @@ import time
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,17 @@ def load() -> ModuleType | None:
             _loaded = _load()
             _tried = True
     return _loaded
+
+
+def plain(array: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The array as the kernels take it: of this dtype, writeable, its elements one after another.
+
+    A copy where it is not: a reversed view, or what comes out of shared memory, which is read-only.
+    """
+    # Identity, since comparing dtypes takes longer than the rest; an equal one costs a copy.
+    if array.dtype is dtype and array.flags.carray:
+        return array
+    return np.array(array, dtype, order="C")
 
 
 def _load() -> ModuleType | None:

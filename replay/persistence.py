@@ -138,28 +138,58 @@ def schema_of(state: BufferState) -> Schema:
 def import_state(buffer: ReplayBuffer, state: BufferState) -> None:
     """Become what ``state`` says. Everything is checked first; the caller holds the lock."""
     import_index(buffer, state)
-    import_rows(buffer, 0, scoped("rows", state.arrays))
+    if buffer._slots.count:
+        import_rows(buffer, 0, scoped("rows", state.arrays))
 
 
 def import_rows(buffer: ReplayBuffer, start: int, columns: Mapping[str, Any]) -> None:
-    """Write the columns of rows, in the order of `export_state`, from row ``start`` on.
+    """Write the columns of rows, in the order of `export_state`, from row ``start`` on; then the next ones.
 
-    The caller holds the lock; nothing has changed since `import_index`.
+    The last rows complete the import. The caller holds the lock; nothing has changed since `import_index`.
     """
     names = buffer._columns.schema.names
-    slots = buffer._slots.live()[start : start + len(columns[names[0]])]
-    buffer._columns.write(slots, [columns[name] for name in names])
+    stop = start + len(columns[names[0]])
+    buffer._columns.write(buffer._slots.live()[start:stop], [columns[name] for name in names])
+    if stop == buffer._slots.count:
+        _import_selectors(buffer)
 
 
 def import_index(buffer: ReplayBuffer, state: BufferState) -> None:
     """`import_state` but for the rows, which must follow. Everything is checked first, under the lock."""
     values, arrays = state
-    schema = schema_of(state)
+    _check_fit(buffer, values, schema_of(state))
+    if not buffer._built:
+        buffer._build(schema_of(state))
+    for snapshot in buffer._snapshots:  # a checkpoint that is being written is of the old rows
+        snapshot.before_overwrite(np.arange(buffer._slots.capacity))
+    replaced = buffer._slots.live()
+    if replaced.size:
+        for selector in buffer._indexed:
+            selector.remove(replaced)
+    buffer._slots.import_state(values["slots"], scoped("slots", arrays))
+    if buffer._priorities is not None:
+        buffer._priorities[:] = arrays["priorities"]
+    if buffer._times_sampled is not None:
+        buffer._times_sampled[:] = arrays["times_sampled"]
+    buffer._inserted = int(values["inserted"])
+    buffer._sampled = int(values["sampled"])
+    buffer._draws = int(values["draws"])
+    buffer._max_priority = float(values["max_priority"])
+    buffer._rng.bit_generator.state = values["rng"]
+    buffer._remover_rng.bit_generator.state = values["remover_rng"]
+    buffer._coming = state
+    if not buffer._slots.count:
+        _import_selectors(buffer)
+
+
+def _check_fit(buffer: ReplayBuffer, values: Mapping[str, Any], schema: Schema) -> None:
+    """Raise `InvalidValue` unless the buffer can become what a checkpoint says."""
     if buffer._built:
         ours = buffer._columns.schema
         require(schema == ours, f"The checkpoint holds {schema}, the buffer {ours}.")
+    capacity = buffer._slots.capacity if buffer._built else buffer._capacity_for(schema)
     for what, theirs, own in (
-        ("capacity", values["capacity"], buffer.capacity or values["capacity"]),
+        ("capacity", values["capacity"], capacity),
         ("max_times_sampled", values["max_times_sampled"], buffer._max_times_sampled),
         ("sampler", values["sampler_is"], buffer._sampler.describe()),
         ("remover", values["remover_is"], buffer._remover.describe()),
@@ -174,22 +204,13 @@ def import_index(buffer: ReplayBuffer, state: BufferState) -> None:
         shard == buffer._shard,
         f"The checkpoint is of shard {shard}, this is shard {buffer._shard}: its handles differ.",
     )
-    if not buffer._built:
-        buffer._build(schema)
-    for snapshot in buffer._snapshots:  # a checkpoint that is being written is of the old rows
-        snapshot.before_overwrite(np.arange(buffer._slots.capacity))
-    buffer._slots.import_state(values["slots"], scoped("slots", arrays))
-    if buffer._priorities is not None:
-        buffer._priorities[:] = arrays["priorities"]
-    if buffer._times_sampled is not None:
-        buffer._times_sampled[:] = arrays["times_sampled"]
-    buffer._inserted = int(values["inserted"])
-    buffer._sampled = int(values["sampled"])
-    buffer._draws = int(values["draws"])
-    buffer._max_priority = float(values["max_priority"])
-    buffer._rng.bit_generator.state = values["rng"]
-    buffer._remover_rng.bit_generator.state = values["remover_rng"]
+
+
+def _import_selectors(buffer: ReplayBuffer) -> None:
+    """The last step of an import: a selector may look at the rows, so they must all be there."""
+    state, buffer._coming = buffer._coming, None
+    assert state is not None
     for name, selector in (("sampler", buffer._sampler), ("remover", buffer._remover)):
         selector.rebuild()
-        selector.import_state(values[name], scoped(name, arrays))
+        selector.import_state(state.values[name], scoped(name, state.arrays))
     buffer._wake()

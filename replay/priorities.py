@@ -13,6 +13,7 @@ from .handles import Handles, Slots
 from .slots import SlotTable
 
 Priorities = NDArray[np.float64]
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 
 
 def check_priorities(priorities: Any, count: int) -> Priorities:
@@ -64,9 +65,7 @@ def store_priorities(
             slots, given = slots[fresh], given[fresh]
         stored[slots] = given
         return slots, given, float(given.min(initial=np.inf)), float(given.max(initial=0.0))
-    # The kernel takes plain arrays only: what comes out of shared memory is read-only.
-    named = named if named.flags.carray else named.copy()
-    given = given if given.flags.carray else given.copy()
+    named, given = compiled.plain(named, _INT64), compiled.plain(given, _FLOAT64)
     slots, kept, bounds = np.empty(named.size, np.int64), np.empty(named.size), np.empty(2)
     count = kernels.set_priorities(
         named, given, table.handles, table.layout.slot_mask, stored, slots, kept, bounds

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from ..errors import InvalidValue
 
@@ -46,6 +46,17 @@ class RateLimiter(ABC):
     @abstractmethod
     def may_sample(self, now: Counters, rows: int) -> bool:
         """May ``rows`` more be sampled?"""
+
+    def may_refill(self, now: Counters, rows: int) -> bool:
+        """May ``rows`` be inserted although `may_insert` says no, as samplers wait for stored rows?
+
+        Without it both sides would wait for ever where rows were removed or cleared.
+        """
+        return False
+
+    def most_at_once(self, what: Literal["insert", "sample"]) -> float:
+        """The most rows that one insert or one sample can ever have while rows are not removed."""
+        return float("inf")
 
     def check(self, capacity: int) -> None:  # noqa: B027 - most limiters fit any capacity
         """Raise if a buffer of this capacity could never satisfy the limiter."""
@@ -90,8 +101,8 @@ class SamplesPerInsert(RateLimiter):
 
     With ``balance = inserted * ratio - sampled`` and ``centre = min_size * ratio``:
     an insert of n rows may go ahead while ``balance + n * ratio <= centre + tolerance``, and a sample
-    of n rows once ``min_size`` rows are stored and ``balance - n >= centre - tolerance``. Inserting is
-    also free until ``min_size`` rows were inserted.
+    of n rows once ``min_size`` rows are stored and ``balance - n >= centre - tolerance``. A buffer also
+    takes rows while it stores fewer than ``min_size``, whatever the balance: it gives no samples then.
 
     Examples:
         >>> from memories.replay import ReplayBuffer
@@ -113,7 +124,7 @@ class SamplesPerInsert(RateLimiter):
             raise InvalidValue(f"min_size is {self.min_size}, must be at least 1.")
         if self.tolerance is None:
             object.__setattr__(self, "tolerance", max(1.0, self.ratio) * max(self.min_size, 1))
-        if self._tolerance < max(1.0, self.ratio):
+        if not self._tolerance >= max(1.0, self.ratio):  # this way round it refuses NaN too
             raise InvalidValue(
                 f"tolerance is {self.tolerance} samples, but one insert alone moves the balance by "
                 f"{self.ratio}: inserting and sampling would block each other. Use at least "
@@ -136,6 +147,13 @@ class SamplesPerInsert(RateLimiter):
         balance = now.inserted * self.ratio - (now.sampled + rows)
         return balance >= self.min_size * self.ratio - self._tolerance
 
+    def may_refill(self, now: Counters, rows: int) -> bool:
+        return now.size < self.min_size
+
+    def most_at_once(self, what: Literal["insert", "sample"]) -> float:
+        # The balance can go from one end of the tolerance to the other, and no further.
+        return 2 * self._tolerance / (self.ratio if what == "insert" else 1.0)
+
     def check(self, capacity: int) -> None:
         MinSize(self.min_size).check(capacity)
 
@@ -144,7 +162,9 @@ class SamplesPerInsert(RateLimiter):
 class Queue(RateLimiter):
     """Nothing is overwritten: inserting stops when ``size`` rows are stored and waits for samplers.
 
-    Use it with ``max_times_sampled=1``: then every row is handed out exactly once.
+    Use it with ``max_times_sampled=1``: then every row is handed out exactly once. Batches of more than
+    ``size`` rows raise `InvalidValue`. An inserted and a sampled batch should fit in together: else the
+    one may wait for room and the other for rows.
 
     Examples:
         >>> from memories.replay import ReplayBuffer
@@ -166,6 +186,9 @@ class Queue(RateLimiter):
 
     def may_sample(self, now: Counters, rows: int) -> bool:
         return now.size >= rows
+
+    def most_at_once(self, what: Literal["insert", "sample"]) -> float:
+        return self.size
 
     def check(self, capacity: int) -> None:
         if self.size > capacity:

@@ -25,6 +25,8 @@ class OldestRemover(FifoSampler):
 class NewestRemover(LifoSampler):
     """The newest stored rows leave: the buffer keeps what it held first.
 
+    A batch makes room for all of its rows before it enters, so one as large as the buffer replaces all.
+
     Examples:
         >>> from memories.replay import ReplayBuffer
         >>> buffer = ReplayBuffer(capacity=2, remover=NewestRemover())
@@ -62,7 +64,10 @@ class HighestPriorityRemover(MaxHeapSampler):
 
 
 class UniformRemover(Selector):
-    """Any row leaves, with equal probability: what stays is a fair sample of the past.
+    """Any stored row leaves, with equal probability; the new ones always come in.
+
+    So the past fades: of rows that are followed by as many others as the buffer holds about a third (1/e) is
+    left, and after as many again a third of that. Newer rows are more, and no age is cut off.
 
     Examples:
         >>> from memories.replay import ReplayBuffer

@@ -43,13 +43,16 @@ class RowSnapshot:
     def next_chunk(self, rows: int) -> Columns:
         """The next ``rows`` rows (fewer at the end)."""
         start, stop = self._done, min(self._done + rows, self._slots.size)
-        chunk = self._read(self._slots[start:stop])
+        slots = self._slots[start:stop]
+        # What was set aside is not read again: its slot may hold another row by now, or none.
+        in_place = np.flatnonzero(self._position[slots] >= 0)
+        chunk = self._read(slots[in_place])
         if self._aside:
             positions = np.concatenate([p for p, _ in self._aside])
             aside = {name: np.concatenate([c[name] for _, c in self._aside]) for name in chunk}
             now = positions < stop
-            for name, column in chunk.items():
-                column[positions[now] - start] = aside[name][now]
+            order = np.argsort(np.concatenate([start + in_place, positions[now]]))
+            chunk = {name: np.concatenate([c, aside[name][now]])[order] for name, c in chunk.items()}
             later = ~now
             self._aside = [(positions[later], {n: c[later] for n, c in aside.items()})] if later.any() else []
         self._done = stop

@@ -16,6 +16,7 @@ from . import compiled
 from .handles import Slots
 
 Floats = NDArray[np.float64]
+_INT64, _FLOAT64 = np.dtype(np.int64), np.dtype(np.float64)
 
 
 class SumTree:
@@ -52,7 +53,13 @@ class SumTree:
             return
         kernels = compiled.load()
         if kernels is not None:
-            kernels.tree_set(self._sums, self._minima, self.size, slots, weights)
+            kernels.tree_set(
+                self._sums,
+                self._minima,
+                self.size,
+                compiled.plain(slots, _INT64),
+                compiled.plain(weights, _FLOAT64),
+            )
             return
         nodes = slots + self.size
         self._sums[nodes] = weights

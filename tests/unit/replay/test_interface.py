@@ -89,3 +89,13 @@ def test_import_loads_no_heavy_package() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("limit", [None, 1_000])
+def test_a_generator_of_the_callers_draws_in_place_of_the_buffers(limit: int | None) -> None:
+    buffer, twin = (ReplayBuffer(capacity=100, max_times_sampled=limit, seed=0) for _ in range(2))
+    for each in (buffer, twin):
+        each.add_batch({"x": np.arange(100)})
+    first, second = (buffer.sample(9, rng=np.random.default_rng(7))["x"].tolist() for _ in range(2))
+    assert first == second
+    assert buffer.sample(9)["x"].tolist() == twin.sample(9)["x"].tolist()  # its own was left alone

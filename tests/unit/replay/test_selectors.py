@@ -72,7 +72,7 @@ def test_removers(remover: type[Selector], left: set[int]) -> None:
     assert set(buffer.sample(400)["n"].tolist()) == left
 
 
-def test_uniform_remover_keeps_a_fair_sample_of_the_past() -> None:
+def test_with_a_uniform_remover_the_past_fades() -> None:
     counts = np.zeros(40)
     for seed in range(400):
         buffer = ReplayBuffer(capacity=10, remover=UniformRemover(), seed=seed)
