@@ -313,10 +313,18 @@ class TierActor:
         for key, slot in zip(action.keys, action.slots, strict=True):
             record = self._blobs.record(key)
             if slot.kind is Kind.VALUE and record is not None:
-                self._metadata.set(key, record.metadata)
+                self._index(record)
             else:
                 self._metadata.remove(key)
         return None
+
+    def _index(self, record: Record) -> None:
+        """Let queries find a record; one that they cannot hold is left out, and must not stop the others."""
+        try:
+            self._metadata.set(record.key, record.metadata)
+        except MemoriesError as error:
+            self._metadata.remove(record.key)
+            log.warning("%r is left out of queries: its metadata cannot be indexed: %s", record.key, error)
 
     def _about(self, action: core.Write) -> dict[str, Any]:
         """What a log entry says of a write: its first key, the version, and the request if any."""
@@ -382,7 +390,7 @@ class TierActor:
         for record in self._blobs.records():
             slot = slots[record.key] = slot_of(record)
             if slot.kind is Kind.VALUE:
-                self._metadata.set(record.key, record.metadata)
+                self._index(record)
         return slots
 
 
