@@ -167,7 +167,8 @@ class CreditsCore:
         now = self._counters()
         out = sum(lease.rows for lease in self._leases.values() if lease.action is action)
         if action is Action.INSERT:
-            return self._limiter.may_insert(now._replace(inserted=now.inserted + out), rows)
+            then = now._replace(size=now.size + out, inserted=now.inserted + out)
+            return self._limiter.may_insert(then, rows) or self._limiter.may_refill(then, rows)
         return self._limiter.may_sample(now._replace(sampled=now.sampled + out), rows)
 
     def _counters(self) -> Counters:

@@ -81,6 +81,17 @@ def test_sampling_waits_for_the_smallest_size() -> None:
     assert grants(core.handle(Counted(clock.now_s, {0: Counters(100, 100, 0)}))) == {1: 1}
 
 
+def test_a_buffer_that_has_lost_its_rows_is_filled_again() -> None:
+    clock = Clock()
+    core = CreditsCore(SamplesPerInsert(1.0, min_size=100, tolerance=20), clock, after_restart=False)
+    core.handle(Counted(clock.now_s, {0: Counters(size=30, inserted=130, sampled=10)}))
+    assert grants(core.handle(Ask(1, Action.SAMPLE, 1))) == {}
+    # The rows under a lease count as stored, so that no more than one batch goes beyond the smallest size.
+    assert grants(core.handle(Ask(2, Action.INSERT, 60))) == {2: 1}
+    assert grants(core.handle(Ask(3, Action.INSERT, 60))) == {3: 2}
+    assert grants(core.handle(Ask(4, Action.INSERT, 60))) == {}
+
+
 def test_a_dead_holders_lease_ends() -> None:
     core, clock = core_at(LIMITER, 100, 0)
     core.handle(Ask(1, Action.INSERT, 200))
