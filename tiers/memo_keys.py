@@ -9,10 +9,13 @@ ones by their pickle.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import itertools
 from collections.abc import Callable, Hashable
-from types import CodeType
+from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any
+from uuid import uuid4
 
 from xxhash import xxh3_128
 
@@ -121,13 +124,45 @@ def content_digest(value: Any) -> str:
     return str(digest.hexdigest())
 
 
+_THIS_PROCESS = uuid4().hex
+_NUMBERS = itertools.count()
+
+
 def function_name(function: Callable[..., Any]) -> str:
-    """The function and its code: results of an older version of the code are not results of this one."""
+    """The function, its code, and what it is bound to or has captured: results of an older version of the
+    code, or of another closure or object, are not results of this one."""
+    return _name_of(function, frozenset())
+
+
+def _name_of(function: Callable[..., Any], within: frozenset[int]) -> str:
+    inner = inspect.unwrap(function)
     digest = xxh3_128()
-    code = getattr(inspect.unwrap(function), "__code__", None)
+    code = getattr(inner, "__code__", None)
     if code is not None:
         _add_code(digest, code)
+    for held in _held_by(inner):
+        digest.update(_digest_of_held(held, within | {id(inner)}).encode())
     return f"{function.__module__}.{function.__qualname__}-{digest.hexdigest()[:16]}"
+
+
+def _held_by(function: Any) -> list[Any]:
+    held = []
+    for cell in getattr(function, "__closure__", None) or ():
+        with contextlib.suppress(ValueError):  # nothing is in it yet: a function that calls itself
+            held.append(cell.cell_contents)
+    owner = getattr(function, "__self__", None)
+    if owner is not None and not isinstance(owner, ModuleType):
+        held.append(owner)
+    return held
+
+
+def _digest_of_held(held: Any, within: frozenset[int]) -> str:
+    if isinstance(held, FunctionType | MethodType):
+        return "itself" if id(inspect.unwrap(held)) in within else _name_of(held, within)
+    try:
+        return content_digest(held)
+    except InvalidType:  # cannot be compared: then nobody else's results are its own
+        return f"{_THIS_PROCESS}-{next(_NUMBERS)}"
 
 
 def _add_code(digest: Any, code: CodeType) -> None:

@@ -7,7 +7,7 @@ import pickle
 import subprocess
 import sys
 from array import array
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -255,6 +255,49 @@ def test_no_argument_given_is_the_default() -> None:
     named, by_place = CallKeys(only_named), CallKeys(only_by_place)
     assert named.of((), {}) == named.of((), {"c": 3}) != named.of((), {"c": 4})
     assert by_place.of((), {}) == by_place.of((1,), {}) != by_place.of((2,), {})
+
+
+@dataclass
+class Scale:
+    factor: int
+
+    def multiplied(self, value: int) -> int:
+        return self.factor * value
+
+
+def test_closures_and_methods_share_a_tier_without_sharing_results() -> None:
+    tier = Tier(MemoryBlobs())
+
+    def times(factor: int) -> Callable[[int], int]:
+        @memoize(tier=tier)
+        def multiplied(value: int) -> int:
+            return factor * value
+
+        return multiplied
+
+    assert [times(2)(5), times(3)(5), times(2)(5)] == [10, 15, 10]
+    assert [memoize(tier=tier)(Scale(factor).multiplied)(5) for factor in (2, 3, 2)] == [10, 15, 10]
+    assert len(tier) == 4
+
+
+def test_a_captured_function_is_known_by_its_code_and_one_may_call_itself() -> None:
+    tier = Tier(MemoryBlobs())
+    computed = Counter[str]()
+
+    def through(inner: Callable[[int], int]) -> Callable[[int], int]:
+        def outer(value: int) -> int:
+            computed["outer"] += 1
+            return inner(value)
+
+        return memoize(tier=tier, key=lambda value: value)(outer)
+
+    assert [through(lambda value: value + 1)(1), through(lambda value: value + 2)(1)] == [2, 3]
+
+    @memoize(tier=tier)
+    def factorial(value: int) -> int:
+        return value * factorial(value - 1) if value else 1
+
+    assert factorial(10) == 3_628_800
 
 
 def test_what_contains_itself_or_nests_too_deeply_is_refused() -> None:
