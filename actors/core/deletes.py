@@ -40,6 +40,9 @@ class DeleteRequest:
         """All keys are ours. Plan the groups and start them."""
         core = self.core
         client, sequence = self.event.request
+        if not all(self._outdone_for_good(key) for key in self.keys):  # all of them are seen to
+            core.requests.finish(self, None)
+            return
         self.version = core.next_version()
         groups: dict[tuple[MemberId, ...], list[int]] = {}
         for row, key in enumerate(self.keys):
@@ -60,6 +63,16 @@ class DeleteRequest:
             self._open += 1
             DeleteGroup(self, rows, members).advance()
         self.done()
+
+    def _outdone_for_good(self, key: str) -> bool:
+        """False where a later request of the client has outdone this one under an earlier coordinator, and
+        its value may still be lost: then what this one was to delete would be back."""
+        core = self.core
+        client, sequence = self.event.request
+        entry = core.catalog.entries.get(key)
+        if entry is None or entry.version.epoch >= core.membership.epoch or entry.seen(client) <= sequence:
+            return True
+        return core.doubts.make_safe(key, entry, allow_degraded=True)
 
     def done(self) -> None:
         """One group has come to its end."""

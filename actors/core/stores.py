@@ -101,16 +101,18 @@ class StoreRequest:
         """
         core, options = self.core, self.event.options
         self.outcomes[row] = Outcome.OK
-        if entry.clients[-1] == self.request:
+        ours = entry.clients[-1] == self.request
+        if ours:
             placement = core.placement
             self.found = entry.version
             self.copies = min(self.copies, len(placement.nodes(entry.holders)))
             self.durable = self.durable and placement.durable(entry.holders)
         else:  # it has been replaced since: what was achieved is what was asked for
             self.durable = self.durable and options.durable
-        if self._is_recovered(entry) and not core.doubts.make_safe(
-            key, entry, allow_degraded=options.allow_degraded
-        ):
+        # Of what has replaced it only the key's own options are known, and not whether fewer copies would do.
+        degraded = options.allow_degraded or not ours
+        recovered = entry.version.epoch < core.membership.epoch
+        if recovered and not core.doubts.make_safe(key, entry, allow_degraded=degraded):
             self.silent = True
 
     def _is_recovered(self, entry: Entry) -> bool:

@@ -50,13 +50,13 @@ def test_2000_seeds(seeds: int | None) -> None:
     run_seeds(20_000, seeds or 2000, 300)
 
 
-@pytest.mark.parametrize("seed", [20_378, 20_383, 20_962, 21_974])
+@pytest.mark.parametrize("seed", [48, 10_061, 10_593])
 def test_seeds_that_have_found_something(seed: int) -> None:
-    """20,378: a rebuild fell back on a version of which a disk had only a mark, and took that for a copy.
-    21,974: a member that took some keys of a store and was passed over kept them as values, listed as marks.
-    20,962: a store went back after it had written marks, and left them behind.
+    """48: a repeated store put the rest of its keys under the version of those that an earlier coordinator
+    had stored. 10,593 and 10,061: a store, and a delete, that came after a later one of its client was said
+    to be outdone before that one was safe.
     """
-    run_seeds(seed, 1, 300)
+    run_seed(seed, 300)
 
 
 def test_a_seed_replays_exactly_in_another_process() -> None:
