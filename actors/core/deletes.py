@@ -40,7 +40,7 @@ class DeleteRequest:
         """All keys are ours. Plan the groups and start them."""
         core = self.core
         client, sequence = self.event.request
-        if not all(self._outdone_for_good(key) for key in self.keys):  # all of them are seen to
+        if not all(self._outdone_for_good(key) for key in self.keys):
             core.requests.finish(self, None)
             return
         self.version = core.next_version()
