@@ -25,6 +25,7 @@ command              who performs it                               which event c
 `ResetMember`        the member: `TierCore.reset`                  `MemberJoined`, when it announces itself
 `Quarantine`         the member's shell: set the disk aside, end   none
 `Reply`              whoever waits for that request id             none
+`AskAgain`           the shell: the same request, a little later   the request
 `Announce`           subscribers, status                           none
 `Stop`               coordinator shell: end this process           none
 ===================  ============================================  =======================================
@@ -38,7 +39,8 @@ The first event is `Start`, with the newest view of the log and whoever answered
 
 Client requests (`StoreMany`, `DeleteMany`, `LocateMany`, `ListKeys`, `MoveMany`, `UpdateKeys`) are
 answered by one `Reply` with their request id, sooner or later; while the catalog is being rebuilt they
-wait. A repeated request with the same id is answered again and changes nothing. A request whose caller
+wait. Where what an earlier coordinator has done must first be made safe, the core says `AskAgain` and
+forgets the request. A repeated request with the same id is answered again and changes nothing. A request whose caller
 has gone is carried out all the same.
 
 **`tier.TierCore`** takes the member commands, `Written` and `Fetched`, returns `tier.Action`
