@@ -85,7 +85,7 @@ class Coordinator:
         # Until the catalog is there: a million entries are made, which stay and have no cycles, and the
         # collector would walk all of them again and again, for half of the time of a rebuild.
         gc.disable()
-        self._log = ViewLog(cluster)
+        self._log = ViewLog(cluster, config.instance)
         self._drains = Drains(cluster)
         self._waiting: dict[RequestId, _Waiting] = {}
         self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()

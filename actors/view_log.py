@@ -25,10 +25,14 @@ KEPT_ENTRIES = 16
 
 
 class ViewLog:
-    """The log of one cluster. All calls block for one round trip to Ray's GCS; thread-safe."""
+    """The log of one cluster. All calls block for one round trip to Ray's GCS; thread-safe.
 
-    def __init__(self, cluster: str) -> None:
-        self._prefix = f"{cluster}/view/".encode()
+    A temporary cluster is told from the others of its name by its `instance`: it must not wait for their
+    disks, which nobody takes up again.
+    """
+
+    def __init__(self, cluster: str, instance: str = "") -> None:
+        self._prefix = "".join(f"{part}/" for part in (cluster, instance, "view") if part).encode()
 
     def newest(self) -> View | None:
         """The entry with the highest number, or None where there is none."""

@@ -40,8 +40,8 @@ The first event is `Start`, with the newest view of the log and whoever answered
 Client requests (`StoreMany`, `DeleteMany`, `LocateMany`, `ListKeys`, `MoveMany`, `UpdateKeys`) are
 answered by one `Reply` with their request id, sooner or later; while the catalog is being rebuilt they
 wait. Where what an earlier coordinator has done must first be made safe, the core says `AskAgain` and
-forgets the request. A repeated request with the same id is answered again and changes nothing. A request whose caller
-has gone is carried out all the same.
+forgets the request. A repeated request with the same id is answered again and changes nothing. A request
+whose caller has gone is carried out all the same.
 
 **`tier.TierCore`** takes the member commands, `Written` and `Fetched`, returns `tier.Action`
 (`tier_actions`); what it keeps, and what may replace what, is in its `slot_table`. Its shell owns the

@@ -160,6 +160,7 @@ def test_a_temporary_cluster_does_not_find_the_disks_of_one_that_was_killed(ray_
     cluster = connect(name="again", config=config)
     with cluster.memory() as memory:
         assert memory.keys() == []
+        assert not memory.exists("never stored")
         memory.store("old", 2, tier="cold")
         assert memory.retrieve("old") == 2
     cluster.shutdown(delete=True)
