@@ -137,4 +137,4 @@ class MoveRequest:
             outcomes = tuple(self._outcomes[key] for key in self._event.keys)
             if Outcome.TOO_FEW_NODES in outcomes:
                 message = no_member_of(self._event.tier)
-        self._core.emit(Reply(self._event.request, outcomes, message=message))
+        self._core.requests.moved(Reply(self._event.request, outcomes, message=message))

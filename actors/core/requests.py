@@ -52,6 +52,8 @@ class Requests:
         self._places: dict[str, deque[LockingRequest]] = {}
         """Everyone who waits and wants the key, the first to come first."""
         self._pending: set[RequestId] = set()
+        self._moves: set[RequestId] = set()
+        """Moves that are under way; they lock nothing."""
         self._failed: dict[RequestId, tuple[float, Reply]] = {}
         self._parked: dict[RequestId, ev.ClientEvent] = {}
         """What has come before the catalog was rebuilt."""
@@ -93,7 +95,9 @@ class Requests:
             case ev.ListKeys():
                 core.queries.list_keys(event)
             case ev.MoveMany():
-                MoveRequest(core, event).advance()
+                if event.request not in self._moves:
+                    self._moves.add(event.request)
+                    MoveRequest(core, event).advance()
             case ev.UpdateKeys():
                 if event.request not in self._pending:
                     self._lock(UpdateRequest(core, event))
@@ -148,6 +152,11 @@ class Requests:
             for queue in woken:
                 for later in queue:
                     self._go_on_waiting(later)
+
+    def moved(self, reply: Reply) -> None:
+        """A move is over."""
+        self._moves.discard(reply.request)
+        self._core.emit(reply)
 
     def forget_failures(self, limit_s: float) -> None:
         """Nobody repeats what failed before this time."""

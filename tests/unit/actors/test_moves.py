@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from memories.actors.core.events import MemberJoined
+from memories.actors.core.events import MemberJoined, MoveMany
 from memories.actors.core.model import Outcome
 
 from .perfect import PerfectCluster
@@ -63,3 +63,20 @@ def test_a_target_that_refuses_the_second_copy_leaves_it_where_it_was() -> None:
     assert outcome is Outcome.UNAVAILABLE
     assert holders(cluster, "k") == ["n1/warm", "n2/hot"]
     assert cluster.get("k") == "value"
+
+
+def test_a_move_that_is_asked_for_again_while_it_runs_is_the_same_move() -> None:
+    cluster = cluster_with_hot(1)
+    cluster.store({"k": "value"}, tier="hot")
+    cluster.down.add("n1/warm")
+    event = MoveMany(cluster.request(), ("k",), "warm")
+    for _ in range(3):
+        cluster.handle(event)
+    assert not cluster.core.stalled
+    assert event.request not in cluster.replies
+    cluster.down.clear()
+    cluster.tick(5)
+    assert cluster.replies[event.request].outcomes is None
+    assert holders(cluster, "k") == ["n1/warm"]
+    cluster.handle(event)
+    assert cluster.core.at_rest
