@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import weakref
 from pathlib import Path
 
-from ..errors import LockHeld
+from ..folder_locks import lock_folder
 
 
 class FolderLock:
@@ -19,20 +18,11 @@ class FolderLock:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise LockHeld(
-                f"{folder} holds the rows of another buffer, of process {owner}: drop that buffer first, or "
-                "use another folder."
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        descriptor = lock_folder(
+            folder,
+            "holds the rows of another buffer, of process {owner}: drop that buffer first, or use another "
+            "folder.",
+        )
         weakref.finalize(self, _release, descriptor, os.getpid())
 
 

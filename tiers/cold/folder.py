@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ...durable import sync_folder
-from ...errors import CorruptData, InvalidValue, LockHeld, PermissionRefused, StorageFull, Unavailable
+from ...errors import CorruptData, InvalidValue, PermissionRefused, StorageFull, Unavailable
+from ...folder_locks import lock_folder
 from ..formats import check_format
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -89,20 +89,9 @@ class Folder:
         if not self.path.exists():
             self.path.mkdir(mode=0o700, parents=True)
             sync_folder(self.path.parent)
-        descriptor = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(descriptor, 32, 0).decode("ascii", "replace").strip() or "unknown"
-            os.close(descriptor)
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise
-            raise LockHeld(
-                f"{self.path} is in use by process {owner}: close that store first, or use another folder"
-            ) from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        return descriptor
+        return lock_folder(
+            self.path, "is in use by process {owner}: close that store first, or use another folder"
+        )
 
     def _check_format(self) -> None:
         """What a newer library has written must not be taken for damage: that would be cleaned up."""
