@@ -16,7 +16,7 @@ from .calls import GONE, Deadline, get, persist
 from .client import MemoryClient
 from .config import ClusterConfig
 from .core.model import CoreConfig
-from .launch import start_coordinator, start_memoria_actor
+from .launch import start_coordinator
 from .names import NAMESPACE, check_cluster_name, memoria_actor_name
 from .running import find_coordinator
 from .session import RaySession, check_not_forked
@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 READY_TIMEOUT_S = 60.0
 NOT_INSTALLED = "No module named 'mem"
 """What Python says on a worker that lacks `memories` or `memoria`."""
-GPU_FRACTION = 0.1
-"""Share of a GPU that a network asks Ray for."""
 
 
 class Cluster:
@@ -72,50 +70,20 @@ class Cluster:
     def memoria(
         self, name: str, *, checkpoint_interval: int = 1, replicas: int = 1, **arguments: Any
     ) -> MemoriaNetwork:
-        """A Memoria network as an actor: made from `arguments` (those of `Memoria`), or found by its name.
+        """A Memoria network as an actor: made from `arguments` (those of `Memoria`), or, without any, the one
+        that runs under this name.
 
         Every `checkpoint_interval` steps each session is saved into the tiers, fsynced, before the step is
         acknowledged: with 1 a killed actor loses no acknowledged step, with k at most k - 1. `replicas`
         nodes keep the saved state, as far as there are so many. Raises `InvalidValue` where a network of
-        that name runs with other arguments.
+        that name runs with other arguments, and `KeyNotFound` where none runs and none were given.
         """
-        from memoria import Memoria
-
-        from .memoria_network import MemoriaNetwork
+        from .memoria_opening import open_memoria
 
         self._check_open()
-        check_cluster_name(name)
-        if checkpoint_interval < 1:
-            raise InvalidValue(
-                f"checkpoint_interval is a whole number of at least 1, not {checkpoint_interval}"
-            )
-        Memoria(**arguments)  # so that a bad argument is named here, and starts nothing
-        deadline = Deadline.after(READY_TIMEOUT_S, f"starting network {name!r}")
-        settings = persist(
-            lambda attempt_s: get(self._coordinator().actor_settings.remote(), attempt_s),
-            deadline,
-            lambda: None,
+        return open_memoria(
+            self.name, self.namespace, name, arguments, checkpoint_interval, replicas, READY_TIMEOUT_S
         )
-        actor = start_memoria_actor(
-            self.name,
-            self.namespace,
-            name,
-            arguments,
-            checkpoint_interval,
-            replicas,
-            GPU_FRACTION,
-            settings,
-        )
-        running = get(actor.settings.remote(), READY_TIMEOUT_S)
-        wanted = {**arguments, "checkpoint_interval": checkpoint_interval}
-        different = sorted(key for key in wanted if running.get(key) != wanted[key])
-        if different:
-            key = different[0]
-            raise InvalidValue(
-                f"network {name!r} runs with {key}={running.get(key)!r}, not {wanted[key]!r}; "
-                "choose another name, or the same arguments"
-            )
-        return MemoriaNetwork(memoria_actor_name(self.name, name), self.namespace)
 
     def replay(
         self,

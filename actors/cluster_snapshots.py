@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from ..durable import replacing
+from ..durable import make_private_folder, replacing
 from ..errors import InvalidValue, KeyNotFound, MemoriesError, Unavailable
 from ..paths import data_folder
 from ..tiers.blobs import Blob
@@ -61,7 +61,7 @@ class ClusterSnapshots:
         """Write a snapshot to a file, or under a new id into the folder; the id or the path."""
         name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
         if path is None:
-            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(self.folder)
         target = path if path is not None else self.folder / f"{name}{SUFFIX}"
         for left in reversed(range(TRIES)):
             try:

@@ -14,9 +14,8 @@ import logging
 import math
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Coroutine
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import ray
@@ -26,13 +25,12 @@ from ..errors import DeadlineExceeded, Unavailable
 from ..tiers.policies import MigrationPolicy
 from . import logs, wire
 from .activity import Activity
-from .calls import ATTEMPT_S
 from .config import ActorSettings, ClusterConfig
 from .core import commands as cmd
 from .core import events as ev
 from .core.coordinator import CoordinatorCore
 from .core.membership import Phase
-from .core.model import CoreConfig, MemberId, MemberInfo, RequestId
+from .core.model import CoreConfig, MemberId, MemberInfo
 from .cuts import Cut, Cuts
 from .drains import Drains
 from .heartbeat import Heartbeat
@@ -42,6 +40,7 @@ from .migrator import Migrator
 from .nodes import GREETING_TIMEOUT_S, NodeWatch
 from .observer import Observer
 from .own_loop import OwnLoop, answer_of, within
+from .pending import GONE_AFTER_S, PendingRequests
 from .replay.directory import ReplayDirectory
 from .snapshots import SnapshotMaker
 from .status import Snapshot
@@ -51,20 +50,8 @@ from .view_log import ViewLog
 log = logging.getLogger(__name__)
 
 TICK_S = 0.1
-KEPT_REPLIES = 4096
 ASK_AGAIN_S = 0.25
 """After so long the core is asked again where it has no answer yet."""
-GONE_AFTER_S = 1.5 * ATTEMPT_S
-"""Who still waits for a request asks again after `ATTEMPT_S`: later than this nobody does any more."""
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """Those who wait for the answer to one request, and until when they may."""
-
-    event: ev.ClientEvent
-    answer: asyncio.Future[cmd.Reply]
-    until_s: float
 
 
 class Coordinator:
@@ -87,8 +74,7 @@ class Coordinator:
         gc.disable()
         self._log = ViewLog(cluster, config.instance)
         self._drains = Drains(cluster)
-        self._waiting: dict[RequestId, _Waiting] = {}
-        self._answered: OrderedDict[RequestId, cmd.Reply] = OrderedDict()
+        self._pending = PendingRequests(self._loop, self._feed)
         self._activity = Activity()
         self._announced = asyncio.Event()
         self._nodes = NodeWatch(cluster, namespace, config)
@@ -122,9 +108,9 @@ class Coordinator:
         return answer
 
     async def _reply(self, event: ev.ClientEvent) -> cmd.Reply:
-        request = event.request
-        if request in self._answered:
-            return self._answered[request]
+        given = self._pending.answer_to(event.request)
+        if given is not None:
+            return given
         if isinstance(event, ev.StoreMany):
             await asyncio.shield(self._started)
             await self._migration.make_room(event)
@@ -136,32 +122,13 @@ class Coordinator:
         return reply
 
     async def _ask_core(self, event: ev.ClientEvent, until_s: float = math.inf) -> cmd.Reply:
-        request = event.request
         await asyncio.shield(self._started)
         if isinstance(event, ev.StoreMany | ev.DeleteMany | ev.UpdateKeys):
             await self._cuts.wait(event.keys)
-            if request in self._answered:
-                return self._answered[request]
-        waiting = self._waiting.get(request)
-        if waiting is None:
-            waiting = self._waiting[request] = _Waiting(event, self._loop.create_future(), until_s)
-        waiting.until_s = until_s
-        self._feed(event)  # a repetition as well: the core tells it from a new request
-        return await waiting.answer
-
-    def _ask_again(self, request: RequestId) -> None:
-        waiting = self._waiting.get(request)
-        if waiting is not None:
-            self._feed(waiting.event)
-
-    def _release_the_gone(self) -> None:
-        """End the calls that nobody waits for any more; each has a thread."""
-        now_s = time.monotonic()
-        for request in [request for request, waiting in self._waiting.items() if waiting.until_s < now_s]:
-            answer = self._waiting.pop(request).answer
-            if not answer.done():
-                answer.set_exception(Unavailable(f"request {request} was not answered, nor repeated in time"))
-                answer.exception()  # seen: who asked may have gone
+            given = self._pending.answer_to(event.request)
+            if given is not None:
+                return given
+        return await self._pending.ask(event, until_s)
 
     async def tell(self, event: ev.Event) -> None:
         """Pass on an event that has no answer: a corrupt copy, an operator's decision."""
@@ -301,9 +268,9 @@ class Coordinator:
     def _perform(self, command: cmd.Command) -> None:
         match command:
             case cmd.Reply():
-                self._answer(command)
+                self._pending.answer(command)
             case cmd.AskAgain():
-                self._loop.call_later(ASK_AGAIN_S, self._ask_again, command.request)
+                self._loop.call_later(ASK_AGAIN_S, self._pending.ask_again, command.request)
             case cmd.Announce():
                 self._announce(command)
             case cmd.PersistView() | cmd.CheckView():
@@ -356,15 +323,6 @@ class Coordinator:
             newer = await asyncio.to_thread(self._log.newest)
         self._feed(ev.ViewChecked(command.number, command.asked_s, newer))
 
-    def _answer(self, reply: cmd.Reply) -> None:
-        if not reply.located and not reply.keys:  # reading again is as good as remembering
-            self._answered[reply.request] = reply
-        while len(self._answered) > KEPT_REPLIES:
-            self._answered.popitem(last=False)
-        waiting = self._waiting.pop(reply.request, None)
-        if waiting is not None and not waiting.answer.done():
-            waiting.answer.set_result(reply)
-
     def _announce(self, command: cmd.Announce) -> None:
         self._activity.announce(command)
         self._migration.note_announced(command)
@@ -383,7 +341,7 @@ class Coordinator:
             with self.heartbeats["tick"].beat():
                 self._feed(ev.Tick())
                 self._cuts.expire()
-                self._release_the_gone()
+                self._pending.release_the_gone()
             await asyncio.sleep(TICK_S)
 
     async def _watch_forever(self) -> None:

@@ -14,7 +14,7 @@ import os
 import uuid
 from pathlib import Path
 
-from ..durable import replacing
+from ..durable import make_private_folder, replacing
 from ..errors import CorruptData
 
 MAX_DISKS = 256
@@ -24,7 +24,7 @@ class Disk:
     """A locked folder with an identity. The lock ends with the process."""
 
     def __init__(self, root: Path) -> None:
-        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_private_folder(root)
         self.folder, self._lock = _take_free_folder(root)
         self._file = self.folder / "member.json"
         if self._file.exists():

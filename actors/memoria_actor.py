@@ -1,14 +1,15 @@
 """`MemoriaActor`: a Memoria network, with several independent memories (sessions), on one node.
 
 Durable when `adjust_lifespan_and_memories` returns: with ``checkpoint_interval=1`` everything up to and
-including that step, fsynced in the cluster's tiers; with k, at most the last k - 1 steps are not.
-Idempotent: every call, by (client, sequence). Lost at a restart: steps that were begun and not adjusted;
-their next call raises `StepInterrupted`.
+including that step, fsynced in the cluster's tiers; with k, at most the last k - 1 steps are not. A call that
+could not be saved, and should have been, changed nothing. Idempotent: every call, by (client, sequence).
+Lost at a restart: steps that were begun and not adjusted; their next call raises `StepInterrupted`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 
 from memoria import Memoria
 
-from ..errors import KeyNotFound, StepInterrupted
+from ..errors import InvalidValue, KeyNotFound, StepInterrupted
 from ..tiers.codec import encode
 from . import logs
 from .client import MemoryClient
@@ -35,16 +36,30 @@ def state_key(name: str, session: str) -> str:
     return f"{STATE_PREFIX}{name}/{session}"
 
 
+KEPT_CLIENTS = 1024
+"""The last calls of so many clients are known for each session; a client is one handle in one process."""
+
+
 @dataclass(slots=True)
 class Session:
-    """One memory. `step` tells what the next call may be; `answers` are those of the last call of each
-    client, `done` the highest call of each client that is in the last checkpoint."""
+    """One memory. `answers` are those of the last call of each client, `done` the number of the last call of
+    each client that a checkpoint will hold; those who called last come last in both."""
 
     network: Memoria
-    step: str = "idle"
     unsaved: int = 0
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     done: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def step_is_under_way(self) -> bool:
+        """Whether working memory was added that no adjustment has made short-term yet."""
+        return bool(self.network.engrams.working_memory_mask.any())
+
+    def note_done(self, client: str, sequence: int) -> None:
+        _note(self.done, client, sequence)
+
+    def note_answer(self, client: str, sequence: int, answer: Any) -> None:
+        _note(self.answers, client, (sequence, answer))
 
 
 class MemoriaActor:
@@ -71,15 +86,19 @@ class MemoriaActor:
             self._arguments["device"] = "cuda"
 
     def settings(self) -> dict[str, Any]:
-        """The arguments that the network was made with, to compare with those of a second `memoria()`."""
-        return {**self._arguments, "checkpoint_interval": self._interval}
+        """What the network was made with, to compare with the arguments of a second `memoria()`."""
+        device = self._arguments.get("device")
+        return {
+            **Memoria(**self._arguments).settings,
+            "device": None if device is None else str(device),
+            "checkpoint_interval": self._interval,
+        }
 
     def add_working_memory(self, session: str, client: str, sequence: int, data: Any) -> None:
         """The first call of a step."""
 
         def apply(state: Session) -> None:
             state.network.add_working_memory(torch.from_numpy(np.array(data)))
-            state.step = "added"
 
         self._once("add_working_memory", session, client, sequence, apply)
 
@@ -87,9 +106,8 @@ class MemoriaActor:
         """The second call of a step: memories and indices, as arrays."""
 
         def apply(state: Session) -> tuple[Any, Any]:
-            self._require_step(state, session)
+            self._require_step(state, session, client, sequence)
             memories, indices = state.network.remind()
-            state.step = "reminded"
             return memories.float().cpu().numpy(), indices.cpu().numpy()
 
         found: tuple[Any, Any] = self._once("remind", session, client, sequence, apply)
@@ -99,24 +117,11 @@ class MemoriaActor:
         """The last call of a step. The step is saved when it returns, if it is its turn."""
 
         def apply(state: Session) -> None:
-            self._require_step(state, session)
-            before = state.network.state_dict() if self._interval == 1 else None
-            state.network.adjust_lifespan_and_memories(
-                torch.from_numpy(np.array(indices)), torch.from_numpy(np.array(delta))
-            )
-            previous = (state.step, dict(state.done))
-            state.step = "idle"
-            state.unsaved += 1
-            state.done[client] = sequence
-            if state.unsaved >= self._interval:
-                try:
-                    self._save(session, state)
-                except BaseException:
-                    if before is not None:  # not acknowledged: as if it had not been
-                        state.network.load_state_dict(before)
-                        state.step, state.done = previous
-                        state.unsaved -= 1
-                    raise
+            self._require_step(state, session, client, sequence)
+            with self._saving(session, state, client, sequence, if_due=True):
+                state.network.adjust_lifespan_and_memories(
+                    torch.from_numpy(np.array(indices)), torch.from_numpy(np.array(delta))
+                )
 
         self._once("adjust", session, client, sequence, apply)
 
@@ -124,16 +129,21 @@ class MemoriaActor:
         """Forget everything of a session, durably."""
 
         def apply(state: Session) -> None:
-            state.network.reset_memory()
-            state.step = "idle"
-            state.done[client] = sequence
-            self._save(session, state)
+            with self._saving(session, state, client, sequence):
+                state.network.reset_memory()
 
         self._once("reset_memory", session, client, sequence, apply)
 
     def checkpoint(self, session: str) -> None:
-        """Save a session now, whatever the interval."""
-        self._save(session, self._session(session))
+        """Save a session now, whatever the interval. Not in the middle of a step: after a restart nobody knew
+        whether its other calls are still to come."""
+        state = self._session(session)
+        if state.step_is_under_way:
+            raise InvalidValue(
+                f"a step of session {session!r} of network {self._name!r} is under way: end it by "
+                "adjust_lifespan_and_memories, then save it"
+            )
+        self._save(session, state)
 
     def state(self, session: str) -> dict[str, Any]:
         """The state of a session as arrays."""
@@ -143,10 +153,8 @@ class MemoriaActor:
         """Replace a session by a saved state, durably."""
 
         def apply(state: Session) -> None:
-            state.network.load_state_dict(_tensors(arrays))
-            state.step = "idle"
-            state.done[client] = sequence
-            self._save(session, state)
+            with self._saving(session, state, client, sequence):
+                state.network.load_state_dict(_tensors(arrays))
 
         self._once("load_state", session, client, sequence, apply)
 
@@ -185,8 +193,8 @@ class MemoriaActor:
         number, answer = state.answers.get(client, (0, None))
         if number == sequence:
             return answer
-        if sequence <= state.done.get(client, 0):
-            return None  # in a checkpoint that outlived its answer
+        if sequence <= max(number, state.done.get(client, 0)):
+            return None  # nobody waits for an older call; or it is in a checkpoint that outlived its answer
         about = {"key": f"{self._name}/{session}", "request": f"{client}/{sequence}"}
         try:
             answer = apply(state)
@@ -195,11 +203,33 @@ class MemoriaActor:
             logs.note_call(what, version=state.network.timestep, outcome=outcome, failed=True, **about)
             raise
         logs.note_call(what, version=state.network.timestep, outcome="ok", failed=False, **about)
-        state.answers[client] = (sequence, answer)
+        state.note_answer(client, sequence, answer)
         return answer
 
-    def _require_step(self, state: Session, session: str) -> None:
-        if state.step == "idle" and state.network.timestep:
+    @contextmanager
+    def _saving(
+        self, session: str, state: Session, client: str, sequence: int, *, if_due: bool = False
+    ) -> Iterator[None]:
+        """Change a session and save it, at once or when it is due. Where that fails, nothing has changed."""
+        save = not if_due or state.unsaved + 1 >= self._interval
+        before = (state.network.state_dict(), dict(state.done), state.unsaved) if save else None
+        try:
+            yield
+            state.note_done(client, sequence)
+            state.unsaved += 1
+            if save:
+                self._save(session, state)
+        except BaseException:
+            if before is not None:
+                network, state.done, state.unsaved = before
+                state.network.load_state_dict(network)
+            raise
+
+    def _require_step(self, state: Session, session: str, client: str, sequence: int) -> None:
+        if state.step_is_under_way:
+            return
+        # Of a client that calls for the first time in this life, but not for the first time.
+        if state.network.timestep or (sequence > 1 and client not in state.answers):
             raise StepInterrupted(
                 f"session {session!r} of network {self._name!r} has no step under way: the actor may have "
                 "restarted in the middle of it. Call add_working_memory again with the same data"
@@ -226,6 +256,13 @@ class MemoriaActor:
         )
         self._client.store_many([state_key(self._name, session)], [encode(value)], [{}], options)
         state.unsaved = 0
+
+
+def _note(last: dict[str, Any], client: str, what: Any) -> None:
+    last.pop(client, None)
+    last[client] = what
+    while len(last) > KEPT_CLIENTS:
+        del last[next(iter(last))]
 
 
 def _arrays(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

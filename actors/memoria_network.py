@@ -42,7 +42,7 @@ class MemoriaNetwork:
         self._like: torch.Tensor | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MemoriaNetwork, (self._actor_name, self._namespace, self.session_name)
+        return _again, (self._actor_name, self._namespace, self.session_name, self._like)
 
     def __repr__(self) -> str:
         return f"<MemoriaNetwork {self._actor_name!r} session {self.session_name!r}>"
@@ -60,8 +60,11 @@ class MemoriaNetwork:
 
     def add_working_memory(self, data: torch.Tensor) -> None:
         """Append `data` [B, W, D] as working engrams; time goes on by one."""
-        self._like = data.detach()[:0]
-        self._numbered("add_working_memory", data.detach().float().cpu().numpy())
+        from memoria import checks
+
+        data = checks.float_tensor("data", data, rank=3, shape_means="[batch, memory, hidden]").detach()
+        self._numbered("add_working_memory", data.float().cpu().numpy())
+        self._like = data[:0]
 
     def remind(self) -> tuple[torch.Tensor, torch.Tensor]:
         """What the working memory reminds of: memories [B, R, D] and indices [B, R], -1 for none."""
@@ -75,16 +78,18 @@ class MemoriaNetwork:
 
     def adjust_lifespan_and_memories(self, indices: torch.Tensor, lifespan_delta: torch.Tensor) -> None:
         """End the step: add lifespans to reminded engrams, age all, let some die."""
-        self._numbered(
-            "adjust", indices.detach().cpu().numpy(), lifespan_delta.detach().float().cpu().numpy()
-        )
+        from memoria import checks
+
+        indices = checks.any_tensor("indices", indices)
+        delta = checks.any_tensor("lifespan_delta", lifespan_delta)
+        self._numbered("adjust", _array(indices), _array(delta))
 
     def reset_memory(self) -> None:
         """Forget everything of this session."""
         self._numbered("reset_memory")
 
     def checkpoint(self) -> None:
-        """Save this session into the tiers now."""
+        """Save this session into the tiers now. Raises `InvalidValue` in the middle of a step."""
         self._call("checkpoint", self.session_name)
 
     def summary(self) -> dict[str, Any]:
@@ -121,6 +126,19 @@ class MemoriaNetwork:
 
     def _forget(self) -> None:
         self._actor = None
+
+
+def _array(tensor: torch.Tensor) -> np.ndarray[Any, Any]:
+    """For the actor, which says what is wrong with it. NumPy has no bfloat16, float32 holds all of it."""
+    tensor = tensor.detach().cpu()
+    array: np.ndarray[Any, Any] = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+    return array
+
+
+def _again(actor_name: str, namespace: str, session: str, like: torch.Tensor | None) -> MemoriaNetwork:
+    network = MemoriaNetwork(actor_name, namespace, session)
+    network._like = like
+    return network
 
 
 def _tensors(arrays: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -26,7 +26,7 @@ def load(rows: int, seed: int) -> np.ndarray[Any, Any]:
 @memoize(tier="cold")
 def features(data: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Expensive. An array as argument is compared by its contents, and the results survive the process
-    (in your data folder; set MEMORIES_DATA to choose another)."""
+    (in your data folder; set MEMORIES_HOME to choose another)."""
     centred = data - data.mean(axis=0)
     _, _, directions = np.linalg.svd(centred, full_matrices=False)
     projected: np.ndarray[Any, Any] = centred @ directions[:8].T

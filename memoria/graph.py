@@ -56,11 +56,6 @@ class CofiringGraph:
         """Nodes ever added since the last `renumber`, dropped ones included."""
         return self._nodes
 
-    @property
-    def pool_entries(self) -> int:
-        """Entries of the pool in use, spare room and leftovers included."""
-        return self._used
-
     def add_nodes(self, number: int) -> int:
         """Adds nodes that have fired with nobody; returns the first one's number."""
         first, needed = self._nodes, self._nodes + number

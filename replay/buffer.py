@@ -212,13 +212,6 @@ class ReplayBuffer(BufferCore):
             slots, found = self._slots.resolve(named)
             return np.where(found, self._priorities.take(slots), np.nan)
 
-    def some_handles(self, count: int, rng: np.random.Generator) -> Handles:
-        """Handles of ``count`` rows, uniformly, with repetition (none where there is none). No sampling."""
-        with self._lock:
-            if not len(self):
-                return np.empty(0, dtype=np.int64)
-            return self._slots.handles.take(self._slots.draw(count, rng))
-
     def handles(self) -> Handles:
         """The handles of all rows, oldest first."""
         with self._lock:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..durable import make_private_folder
 from ..errors import InvalidValue
 from .coerce import coerce
 from .frames import ImageStorage
@@ -44,7 +45,7 @@ class ColumnStore:
         self.capacity = capacity
         self._folder, self._images = folder, images
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            make_private_folder(folder)
         # These stand in for the arrays of their columns: assignment by rows, `take`.
         frames: dict[str, Any] = {} if images is None else images.build(schema, capacity)
         narrow = [c for c in schema if 0 < c.nbytes <= PACKED_COLUMN_BYTES and c.name not in frames]

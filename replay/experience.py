@@ -20,9 +20,9 @@ from .containers import Container, container_of
 from .handles import Handles
 from .plugins import PluginManager
 from .schedules import Schedule
-from .schema import ColumnSpec, Schema
+from .schema import ColumnSpec, Schema, flatten
 from .selector import Draw, Selector
-from .writers.columns import Columns, as_column, flatten
+from .writers.columns import Columns, as_column
 
 logger = logging.getLogger(__name__)
 
@@ -71,11 +71,12 @@ class _ExperienceBuffer:
         once. Raises `InvalidValue` or `InvalidType`, and keeps nothing, if that is not possible.
         """
         experience = Experience(state, action, reward, next_state, done)
-        row = {name: as_column(name, value) for name, value in flatten(experience._asdict())}
+        row = {name: as_column(name, value) for name, value in flatten(experience._asdict()).items()}
         with self._lock:
             if not self._containers:
+                containers = tuple(container_of(*field) for field in experience._asdict().items())
                 self._buffer.add(**row)
-                self._containers = tuple(map(container_of, experience))
+                self._containers = containers
             else:
                 self._widen_for(row)
                 self._buffer.add(**row)
@@ -109,10 +110,7 @@ class _ExperienceBuffer:
                 batch_size,
                 batch.population,
             )
-        columns = [
-            container.rows(batch[name])
-            for name, container in zip(Experience._fields, self._containers, strict=True)
-        ]
+        columns = [container.rows(batch.columns) for container in self._containers]
         return batch, list(map(Experience._make, zip(*columns, strict=True)))
 
 

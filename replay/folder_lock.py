@@ -7,6 +7,7 @@ import os
 import weakref
 from pathlib import Path
 
+from ..durable import make_private_folder
 from ..folder_locks import lock_folder
 
 
@@ -17,7 +18,7 @@ class FolderLock:
     """
 
     def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        make_private_folder(folder)
         descriptor = lock_folder(
             folder,
             "holds the rows of another buffer, of process {owner}: drop that buffer first, or use another "

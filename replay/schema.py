@@ -106,14 +106,14 @@ class Schema:
     @classmethod
     def from_example(cls, row: Mapping[str, Any]) -> Schema:
         """From one row, as `add` would take it. NumPy's own rules give the dtypes (0.5 is float64)."""
-        arrays = {name: as_numpy(value, name) for name, value in _flatten(row, "")}
+        arrays = {name: as_numpy(value, name) for name, value in flatten(row).items()}
         return cls({name: ColumnSpec(name, a.shape, a.dtype) for name, a in arrays.items()})
 
     @classmethod
     def from_batch(cls, batch: Mapping[str, Any]) -> Schema:
         """From a batch, as `add_batch` would take it: the first axis is the row."""
         specs: dict[str, ColumnSpec] = {}
-        for name, value in _flatten(batch, ""):
+        for name, value in flatten(batch).items():
             array = as_numpy(value, name)
             if array.ndim == 0:
                 raise InvalidValue(f"Column {name!r} of a batch needs a first axis (rows), got a scalar.")
@@ -194,7 +194,7 @@ class Schema:
     def flatten(self, values: Mapping[str, Any]) -> Mapping[str, Any]:
         """Flat columns of a possibly nested row or batch; raises unless they are exactly ours."""
         if values.keys() != self._by_name.keys():
-            values = dict(_flatten(values, ""))
+            values = flatten(values)
             if values.keys() != self._by_name.keys():
                 missing = sorted(self._by_name.keys() - values.keys())
                 unknown = sorted(values.keys() - self._by_name.keys())
@@ -211,6 +211,34 @@ class Schema:
     @classmethod
     def from_dict(cls, form: Mapping[str, Any]) -> Schema:
         return cls({n: ColumnSpec(n, tuple(c["shape"]), np.dtype(c["dtype"])) for n, c in form.items()})
+
+
+def flatten(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The leaves of a nested row or batch under flat names; the entries of a tuple are called 0, 1, ..."""
+    leaves: dict[str, Any] = {}
+    for name, value in _leaves(row, ""):
+        if name in leaves:
+            raise InvalidValue(f"Two columns have the same name: {name!r}. Rename one of them.")
+        leaves[name] = value
+    return leaves
+
+
+def is_tuple_of_columns(value: Any) -> bool:
+    """Whether a tuple is several columns, rather than one that is written as a tuple of numbers."""
+    return isinstance(value, tuple) and any(isinstance(v, Mapping | np.ndarray | tuple) for v in value)
+
+
+def _leaves(row: Mapping[Any, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+    for key, value in row.items():
+        if not isinstance(key, str | int):
+            raise InvalidType(f"Column names are strings; got {key!r} ({type(key).__name__}).")
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{name}{SEPARATOR}")
+        elif is_tuple_of_columns(value):
+            yield from _leaves(dict(enumerate(value)), f"{name}{SEPARATOR}")
+        else:
+            yield name, value
 
 
 def nest(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -289,14 +317,3 @@ def _dtype(value: Any, name: str) -> np.dtype[Any]:
             f"Column {name!r} needs (shape, dtype) or a dtype in a schema, got {value!r}. "
             "To describe values by example use Schema.from_example or Schema.from_batch."
         ) from error
-
-
-def _flatten(values: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flatten(value, f"{name}{SEPARATOR}")
-        elif isinstance(value, tuple) and any(isinstance(v, Mapping | np.ndarray | tuple) for v in value):
-            yield from _flatten({str(i): v for i, v in enumerate(value)}, f"{name}{SEPARATOR}")
-        else:
-            yield name, value

@@ -1,4 +1,4 @@
-"""Tiered storage in plain Python: codecs, tiers, catalog, policies, queries, snapshots."""
+"""Tiered storage in plain Python: codecs, tiers, policies, queries, snapshots."""
 
 from __future__ import annotations
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from typing import Literal
 
 from ..errors import CapacityExceeded
 from .eviction import EvictionOrder
 from .validation import check_capacity, check_choice
-
-OnFull = Literal["raise", "evict"]
 
 
 class Budget:

@@ -1,26 +1,21 @@
-"""Where a user's data lives: the data folder of the platform, readable by nobody else."""
+"""Folders below the user's data folder, readable by nobody else."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from xxhash import xxh3_128_hexdigest
 
-FOLDER_VARIABLE = "MEMORIES_DATA"
-"""Environment variable that names another folder."""
+from ..durable import make_private_folder
+from ..paths import data_folder
 
 
 def user_folder(*names: str) -> Path:
     """The folder of some data, made (mode 0700) where it is not there. Names may be any strings."""
-    root = os.environ.get(FOLDER_VARIABLE)
-    if root:
-        folder = Path(root)
-    else:
-        folder = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "memories"
+    folder = data_folder()
     for name in names:
         folder /= _safe(name)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(folder)
     return folder
 
 

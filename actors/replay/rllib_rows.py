@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidValue
-from ...replay.writers.columns import Columns, flatten
+from ...replay.schema import flatten
+from ...replay.writers.columns import Columns
 from ...replay.writers.nstep import n_step_windows
 
 MAX_OPEN_EPISODES = 4_096
@@ -87,7 +88,7 @@ class OpenEpisodes:
 
 def columns_named(name: str, value: Any) -> Columns:
     """A batch of observations or actions, however nested, as flat columns."""
-    return {key: np.asarray(leaf) for key, leaf in flatten({name: value})}
+    return {key: np.asarray(leaf) for key, leaf in flatten({name: value}).items()}
 
 
 def _joined(before: Piece, after: Piece) -> Piece:

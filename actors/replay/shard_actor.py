@@ -168,12 +168,6 @@ class ReplayShard:
         probabilities = batch.probabilities if self._spec.prioritized else None
         return ShardSample(batch.columns, batch.handles, probabilities, self._mass())
 
-    async def sample_many(
-        self, batches: int, batch_size: int, seed: int | None = None
-    ) -> ShardSample | ev.NotPrimary | Mass:
-        """`batches` times `batch_size` rows, one after the other."""
-        return await self.sample(batches * batch_size, seed)
-
     async def take(self, reader: str, logical: int, number: int, count: int) -> ev.Done | ev.NotPrimary:
         """The next rows of a queue or a stack, which leave; the same number gives the same rows again."""
         done = await self._propose(ev.TakeRows(reader, logical, number, count))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from ...errors import InvalidType, InvalidValue
 from ...replay.buffer import PrioritizedReplayBuffer, ReplayBuffer
@@ -19,7 +19,6 @@ from ..names import check_cluster_name
 FORMAT = 1
 KINDS = ("uniform", "prioritized", "queue", "stack")
 DEFAULT_TOLERANCE_ROWS = 10_000
-Acknowledge = Literal["backup", "primary"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidValue
-from .columns import Sink, as_column, common_length, flatten
+from ..schema import flatten
+from .columns import Sink, as_column, common_length
 from .outbox import Outbox
 from .step_log import StepLog
 
@@ -44,7 +45,7 @@ class BatchWriter:
 
     def add(self, **row: Any) -> None:
         """Take one row: ``add(obs=..., action=..., reward=...)``."""
-        columns = {name: as_column(name, value) for name, value in flatten(row)}
+        columns = {name: as_column(name, value) for name, value in flatten(row).items()}
         if not columns:
             raise InvalidValue("A row needs at least one column, for example obs=...")
         self._log.check(columns, leading=0)
@@ -56,7 +57,7 @@ class BatchWriter:
 
     def add_batch(self, columns: dict[str, NDArray[Any]]) -> None:
         """Take a batch of rows behind those that wait, without copying it: do not write to it any more."""
-        rows = {name: as_column(name, value) for name, value in flatten(columns)}
+        rows = {name: as_column(name, value) for name, value in flatten(columns).items()}
         num_rows = common_length(rows)
         self._log.check(rows, leading=1)
         self._outbox.send_failed()

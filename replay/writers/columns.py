@@ -6,15 +6,13 @@ works on flat columns (``obs/image``), and hands those to the sink.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidType, InvalidValue
-
-SEPARATOR = "/"
 
 Columns: TypeAlias = dict[str, NDArray[Any]]
 
@@ -40,20 +38,6 @@ class Sink(Protocol):
     """
 
     def add_batch(self, columns: dict[str, NDArray[Any]], /) -> Any: ...
-
-
-def flatten(row: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of a nested row under flat names; the entries of a tuple are called 0, 1, ..."""
-    for key, value in row.items():
-        if not isinstance(key, str):
-            raise InvalidType(f"Column names are strings; got {key!r} ({type(key).__name__}).")
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from flatten(value, name + SEPARATOR)
-        elif isinstance(value, tuple) and any(isinstance(v, Mapping | np.ndarray | tuple) for v in value):
-            yield from flatten({str(i): v for i, v in enumerate(value)}, name + SEPARATOR)
-        else:
-            yield name, value
 
 
 def as_column(name: str, value: Any) -> NDArray[Any]:

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import InvalidType, InvalidValue
-from .columns import Columns, as_column, as_flags, flatten
+from ..schema import flatten
+from .columns import Columns, as_column, as_flags
 
 REWARD = "reward"
 TERMINATED = "terminated"
@@ -74,7 +75,7 @@ class StepReader:
         return streams
 
     def _read(self, step: Mapping[str, Any]) -> Columns:
-        row = {name: as_column(name, value) for name, value in flatten(step)}
+        row = {name: as_column(name, value) for name, value in flatten(step).items()}
         missing = [name for name in self._required if name not in row]
         if missing:
             hint = ""

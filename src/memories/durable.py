@@ -19,6 +19,15 @@ def sync_folder(path: Path) -> None:
         os.close(descriptor)
 
 
+def make_private_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing: for this user only (mode 0700), and on the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    for folder in reversed(missing):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        sync_folder(folder.parent)
+    path.mkdir(exist_ok=True)  # raises where it is a file
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is whole and on the disk; on an error nothing changes."""

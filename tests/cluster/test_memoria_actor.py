@@ -15,7 +15,7 @@ from memoria import InvalidArgument, Memoria
 from memories.actors.cluster import Cluster
 from memories.actors.memoria_network import MemoriaNetwork
 from memories.actors.names import NAMESPACE
-from memories.errors import InvalidValue, StepInterrupted
+from memories.errors import InvalidValue, KeyNotFound, StepInterrupted
 
 ARGUMENTS = {
     "num_reminded_stm": 4,
@@ -107,3 +107,19 @@ def test_bad_input_is_named_as_the_network_names_it(cluster: Cluster) -> None:
         cluster.memoria("never", **{**ARGUMENTS, "mode": "dream"})
     with pytest.raises(InvalidValue, match="stm_capacity"):
         cluster.memoria("bad", **{**ARGUMENTS, "stm_capacity": 8})
+
+
+def test_a_network_is_found_by_its_name_or_by_what_its_defaults_are(cluster: Cluster) -> None:
+    arguments = {name: value for name, value in ARGUMENTS.items() if name != "mode"}
+    with pytest.raises(KeyNotFound, match="arguments of Memoria"):
+        cluster.memoria("found")
+    made = cluster.memoria("found", **arguments)
+    step(made, 0)
+    assert cluster.memoria("found").summary()["timestep"] == 1
+    again = cluster.memoria("found", **arguments, mode=Memoria(**arguments).mode)
+    assert again.summary()["timestep"] == 1
+    for wrong in (0, "2", True):
+        with pytest.raises(InvalidValue, match="checkpoint_interval"):
+            cluster.memoria("never", checkpoint_interval=wrong, **arguments)  # type: ignore[arg-type]
+    with pytest.raises(InvalidValue, match="replicas"):
+        cluster.memoria("never", replicas=0, **arguments)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 
 def run(name: str, folder: Path) -> str:
     command = [sys.executable, str(ROOT / "examples" / name), "--quick"]
-    env = os.environ | {"MEMORIES_DATA": str(folder / "data"), "TMPDIR": str(folder), "MPLBACKEND": "Agg"}
+    env = os.environ | {"MEMORIES_HOME": str(folder / "data"), "TMPDIR": str(folder), "MPLBACKEND": "Agg"}
     done = subprocess.run(
         command, cwd=folder, env=env, capture_output=True, text=True, timeout=120, check=False
     )

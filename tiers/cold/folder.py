@@ -11,7 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
-from ...durable import sync_folder
+from ...durable import make_private_folder, sync_folder
 from ...errors import CorruptData, InvalidValue, PermissionRefused, StorageFull, Unavailable
 from ...folder_locks import lock_folder
 from ..formats import check_format
@@ -87,8 +87,7 @@ class Folder:
 
     def _locked(self) -> int:
         if not self.path.exists():
-            self.path.mkdir(mode=0o700, parents=True)
-            sync_folder(self.path.parent)
+            make_private_folder(self.path)
         return lock_folder(
             self.path, "is in use by process {owner}: close that store first, or use another folder"
         )

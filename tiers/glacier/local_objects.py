@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from pathlib import Path
 
-from ...durable import sync_folder
+from ...durable import make_private_folder, sync_folder
 from ...errors import (
     BucketNotFound,
     ConflictingWrite,
@@ -40,7 +40,7 @@ class LocalObjects(ObjectStore):
         self._root = Path(root).expanduser().absolute()
         self.address = f"folder {self._root}"
         with self._translated("opening"):
-            (self._root / _TEMPORARY).mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private_folder(self._root / _TEMPORARY)
         # flock is per open file, so threads of this process would not exclude each other by it.
         self._thread_lock = threading.Lock()
 

@@ -12,7 +12,6 @@ from typing import Final
 from .values import INT64_MAX, INT64_MIN
 
 EMPTY_INTS: Final = (1, 0)
-EMPTY_FLOATS: Final = (1.0, 0.0)
 
 
 def int_range(side: str, operand: float) -> tuple[int, int]:

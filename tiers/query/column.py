@@ -169,10 +169,6 @@ class Column:
         self._kinds[rows] = kinds
         self._ints[rows] = ints
 
-    @property
-    def is_dense(self) -> bool:
-        return self._slot_of is None
-
     def has_seen(self, kind: int) -> bool:
         """False if no cell has ever been of this kind (true does not promise that one is now)."""
         return bool(self._kinds_seen >> kind & 1)

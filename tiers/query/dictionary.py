@@ -97,10 +97,6 @@ class TextDictionary(Dictionary[str]):
         """For each code, whether the RE2 ``pattern`` is found in its text."""
         return self._mask(("regex", pattern))
 
-    def mask_where_compares(self, side: str, operand: str) -> BoolArray:
-        """For each code, whether its text lies on the given side of ``operand``, by code points."""
-        return self._mask((side, operand))
-
     def answers_for(self, codes: IntArray, test_kind: str, operand: str) -> BoolArray:
         """The same answers for some codes only; ``test_kind`` is "regex" or a side."""
         question = (test_kind, operand)

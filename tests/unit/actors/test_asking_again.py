@@ -4,7 +4,6 @@ what is true, and nobody's call stays for good."""
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ from memories.actors.core import commands as cmd
 from memories.actors.core.events import StoreMany
 from memories.actors.core.model import RequestId, StoreOptions
 from memories.actors.cuts import Cuts
+from memories.actors.pending import PendingRequests
 from memories.errors import Unavailable
 
 from .perfect import PerfectCluster
@@ -32,7 +32,8 @@ class Shell(Coordinator):
     def __init__(self, cluster: PerfectCluster) -> None:
         self._cluster = cluster
         self._loop = asyncio.get_running_loop()  # type: ignore[assignment]
-        self._core, self._waiting, self._answered = cluster.core, {}, OrderedDict()
+        self._core = cluster.core
+        self._pending = PendingRequests(self._loop, self._feed)
         self._started = self._loop.create_future()
         self._started.set_result(None)
         self._cuts, self._migration = Cuts(cluster.core), NoMigration()  # type: ignore[assignment]
@@ -80,7 +81,7 @@ def test_the_first_who_asks_the_next_coordinator_is_answered_as_well(attempts: i
             reply = wire.load(task.result())
             assert (reply.outcomes, reply.copies, reply.durable) == (None, 2, False)
             assert reply.version == cluster.core.catalog.entries["key"].version
-        assert not shell._waiting
+        assert len(shell._pending) == 0
 
     asyncio.run(ask())
 
@@ -118,10 +119,10 @@ def test_calls_that_nobody_waits_for_any_more_end(monkeypatch: pytest.MonkeyPatc
         asked = asyncio.create_task(shell.ask(event))
         await asyncio.sleep(0.1)
         assert not asked.done()
-        shell._release_the_gone()
+        shell._pending.release_the_gone()
         with pytest.raises(Unavailable, match="not answered"):
             await asked
-        assert not shell._waiting
+        assert len(shell._pending) == 0
 
     asyncio.run(ask())
 

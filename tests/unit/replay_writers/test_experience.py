@@ -236,3 +236,44 @@ def test_plugins_hear_of_both_buffers_and_may_fail(kind: Any, caplog: pytest.Log
         assert len(batch_of(buffer, 1)) == 1
     assert events == [1]
     assert "ValueError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"0": 1.0, "1": [2.0, 3.0]},
+        {0: 1.0, 7: [2.0]},
+        {"camera/left": 1.0, "camera": {"right": 2.0}},
+        {"0": {"0": 1}},
+        ({"0": 1.0}, (2, 3)),
+    ],
+    ids=str,
+)
+def test_dicts_come_back_with_the_keys_they_came_with(kind: Any, state: Any) -> None:
+    buffer = kind(capacity=10)
+    buffer.store(state, 1, 0.5, state, False)
+    first = batch_of(buffer, 1)[0]
+    assert first.state == first.next_state == state
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({}, "empty dict"),
+        ({"position": 1.0, "camera": {}}, "state/camera"),
+        ({"camera/left": 1.0, "camera": {"left": 2.0}}, "state/camera/left"),
+        ({"camera/": 1.0}, "state/camera/"),
+    ],
+    ids=str,
+)
+def test_dicts_that_cannot_come_back_are_refused_and_change_nothing(
+    kind: Any, state: Any, words: str
+) -> None:
+    buffer = kind(capacity=10)
+    with pytest.raises(InvalidValue, match=words):
+        buffer.store(state, 1, 0.5, STATE, False)
+    with pytest.raises(InvalidType, match="None"):
+        buffer.store({None: 1.0}, 1, 0.5, STATE, False)
+    assert len(buffer) == 0
+    buffer.store(STATE, 1, 0.5, NEXT, False)
+    assert batch_of(buffer, 1) == [(STATE, 1, 0.5, NEXT, False)]
