@@ -98,6 +98,11 @@ class _Part:
     def node(self, tree: Tree) -> Tree:
         if type(tree) is bytes:
             return self._take(tree, len(tree), 1)[1]
+        if type(tree) is str:  # a short one, in the tree itself
+            if not tree.isascii():
+                raise InvalidType(_whole("text beyond ASCII"))
+            _, taken = self._take(tree.encode(), len(tree), 1)
+            return taken.decode() if type(taken) is bytes else taken
         tag = tree[0] if type(tree) is list and tree else type(tree).__name__
         match tag:
             case "array":

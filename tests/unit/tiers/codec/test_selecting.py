@@ -61,10 +61,19 @@ def test_rows_of_sequences() -> None:
     assert rows_of(b"abcdef", 1, 3) == b"bc"
     assert rows_of(b"abcdef" * 1000, -3, None) == b"def"
     assert rows_of("text" * 5000, 4, 7) == "tex"
+    assert picked("text" * 5000, [3, 0, 2]) == "ttx"
     assert rows_of(bytearray(b"abc"), 1, 3) == bytearray(b"bc")
     assert rows_of([float(i) for i in range(100)], 98, 1000) == [98.0, 99.0]
     assert picked(tuple(range(100)), [5, -1, 5]) == (5, 99, 5)
     assert rows_of(memoryview(np.arange(6.0).reshape(3, 2)), 1, 2).tolist() == [[2.0, 3.0]]
+
+
+@pytest.mark.parametrize("text", ["", "a", "str", "text", "hello", "array", "x" * 256, "x" * 257])
+def test_rows_of_texts_of_any_length(text: str) -> None:
+    assert rows_of(text, 1, 3) == text[1:3]
+    assert rows_of(text, -2, None) == text[-2:]
+    if text:
+        assert picked(text, [-1, 0]) == text[-1] + text[0]
 
 
 def test_rows_of_structured_and_empty_arrays() -> None:
@@ -92,6 +101,7 @@ def test_rows_of_tables_of_numbers() -> None:
         np.float64(2),
         np.array(3),
         "ü" * 5000,
+        "ü",
         pa.table({"t": ["text"]}),
         pa.table({"n": [1, None]}),
         pd.DataFrame({"a": [1]}),

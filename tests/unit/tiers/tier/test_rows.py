@@ -67,3 +67,10 @@ def test_rows_beyond_every_value(tier: Tier) -> None:
                 tier.retrieve(key, rows=rows)
         assert len(tier.retrieve(key, start=-(2**70), end=2**70)) == len(tier.retrieve(key))
         assert len(tier.retrieve(key, start=one, end=3)) == 2
+
+
+@pytest.mark.parametrize("text", ["hello", "héllo", "hello" * 100, "héllo" * 100])
+def test_rows_of_a_text_are_its_characters(tier: Tier, text: str) -> None:
+    tier.store("text", text)
+    assert tier.retrieve("text", start=1, end=3) == text[1:3]
+    assert tier.retrieve("text") == text
