@@ -19,6 +19,7 @@ from .core.model import TIER_ORDER, Outcome
 from .memory_reports import MemoryReports
 from .outcomes import error_of
 from .private_cluster import open_private, private_config
+from .reader import checked_part
 from .store_options import StoreDefaults, check_tier
 from .subscription import Event, Subscription
 
@@ -166,20 +167,23 @@ class MemoryManager:
         max_staleness_s: float | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        """The value of a key, or some of its rows. Arrays are read-only views of shared memory where that
-        is possible; ``copy=True`` makes them the caller's own.
+        """The value of a key, or some of its rows: from `start` up to `end`, or `rows` by their numbers.
+
+        Arrays are read-only views of shared memory where that is possible; ``copy=True`` makes them the
+        caller's own.
 
         With `max_staleness_s` a small value may come from this process's own memory, if it was current at
         most so long ago; what this process itself wrote is always seen.
 
-        Raises `KeyNotFound` (a KeyError), `ValueLost` where every copy is gone, `DeadlineExceeded`.
+        Raises `KeyNotFound` (a KeyError), `ValueLost` where every copy is gone, `DeadlineExceeded`,
+        `InvalidType` for rows of what has none, and `InvalidValue` for rows that are not there.
         """
         check_key(key)
         self._check_open()
         if rows is not None and (start is not None or end is not None):
             raise InvalidValue("rows and start/end both choose rows: give one of them")
         whole = not partial and rows is None and start is None and end is None
-        part = None if whole else (start, end, rows)
+        part = None if whole else checked_part(start, end, rows)
         if max_staleness_s is not None and part is None:
             return self._client.retrieve_recent(key, max_staleness_s, copy=copy, timeout_s=timeout_s)
         return self._client.retrieve(key, part=part, copy=copy, timeout_s=timeout_s)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ray.exceptions import GetTimeoutError
 
-from ..errors import CorruptData, DeadlineExceeded, MemoriesError, Unavailable
+from ..errors import CorruptData, DeadlineExceeded, InvalidType, MemoriesError, Unavailable
 from ..tiers.blobs import Blob
-from ..tiers.codec import decode, select_indices, select_rows
+from ..tiers.codec import decode, rows_of, select_indices, select_rows
+from ..tiers.codec.selecting import check_bound, check_indices
 from ..tiers.record import Version
 from . import wire
 from .calls import ATTEMPT_S, GONE, Deadline, get
@@ -27,6 +28,13 @@ from .readings import Reading, Readings, ReadMany, ReadState
 
 Part = tuple[int | None, int | None, Sequence[int] | None]
 """Some rows of a value: from the first up to the second, or those of the third."""
+
+
+def checked_part(start: object, end: object, rows: object) -> Part:
+    """Rows as they were asked for. Raises `InvalidType` for what are no whole numbers."""
+    numbers = None if rows is None else cast(Sequence[int], check_indices(rows))
+    return check_bound("start", start), check_bound("end", end), numbers
+
 
 DEAD_REFERENCE_S = 2.0
 """After so long without an answer a reference is taken for dead, and the bytes come from the actor."""
@@ -131,10 +139,15 @@ class Reader:
             record = get(call, min(deadline.remaining_s(), ATTEMPT_S))
             if record is None:
                 return {}, {key: Outcome.MISSING}
-            if rows is not None:
-                selection = select_indices(record.header, rows)
-            else:
-                selection = select_rows(record.header, 0 if start is None else start, end)
+            try:
+                if rows is not None:
+                    selection = select_indices(record.header, rows)
+                else:
+                    selection = select_rows(record.header, 0 if start is None else start, end)
+            except InvalidType:
+                # Where the rows of texts, lists and frames lie is known to the value only.
+                values, (failed,) = self.visit((visit,), deadline, copy)
+                return {key: rows_of(value, start, end, rows) for key, value in values.items()}, failed
             call = actor.read_part.remote(visit.incarnation, key, version, selection)
             reading: Reading = get(call, min(deadline.remaining_s(), ATTEMPT_S))
         except (*GONE, GetTimeoutError):

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
-from memories.errors import CapacityExceeded, Closed, InvalidKey, InvalidValue, KeyNotFound, NotEnoughNodes
+from memories.errors import (
+    CapacityExceeded,
+    Closed,
+    InvalidKey,
+    InvalidType,
+    InvalidValue,
+    KeyNotFound,
+    NotEnoughNodes,
+)
 
 from .conftest import MB, wait_until
 
@@ -89,6 +99,25 @@ def test_some_rows_of_a_value(memory: MemoryManager, tier: str) -> None:
     memory.store("rows", value, tier=tier)
     assert np.array_equal(memory.retrieve("rows", partial=True, start=10, end=20), value[10:20])
     assert np.array_equal(memory.retrieve("rows", rows=[4_000, 7, 7]), value[[4_000, 7, 7]])
+
+
+@pytest.mark.parametrize("tier", ["hot", "warm", "cold"])
+def test_some_rows_of_texts_lists_and_frames(memory: MemoryManager, tier: str) -> None:
+    for key, value in (("short", "hello"), ("accents", "héllo" * 100), ("list", ["a", "b", "c", "d"])):
+        memory.store(key, value, tier=tier)
+        assert memory.retrieve(key, start=1, end=3) == value[1:3]
+    assert memory.retrieve("list", rows=[3, 0]) == ["d", "a"]
+    memory.store("frame", pd.DataFrame({"x": range(10), "y": list("abcdefghij")}), tier=tier)
+    assert memory.retrieve("frame", start=8)["y"].tolist() == ["i", "j"]
+    memory.store("dict", {"a": 1}, tier=tier)
+    with pytest.raises(InvalidType, match="has no rows"):
+        memory.retrieve("dict", start=1)
+    with pytest.raises(InvalidValue, match="row 4"):
+        memory.retrieve("list", rows=[4])
+    for wrong in ({"start": "1"}, {"end": 1.5}, {"rows": [1.5]}):
+        (given,) = wrong.values()
+        with pytest.raises(InvalidType, match=re.escape(repr(given))):
+            memory.retrieve("list", **wrong)  # type: ignore[arg-type]
 
 
 def test_queries_see_every_tier_and_only_what_is_current(memory: MemoryManager) -> None:
