@@ -32,6 +32,7 @@ class Abstractor(nn.Module):
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         """[B, S, D] to [B, N, D]."""
+        checks.segment("hidden_states", hidden_states, self.query_embeddings)
         keys = self.key_transform(hidden_states)
         values = self.value_transform(hidden_states)
         weights = torch.softmax(self.query_embeddings @ keys.transpose(1, 2), dim=-1)

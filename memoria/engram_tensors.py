@@ -22,6 +22,14 @@ _DTYPES = {
     "lifespan": torch.float32,
     "age": torch.int32,
     "engram_ids": torch.int32,
+    "fire_count": torch.int32,
+}
+_INT32 = torch.iinfo(torch.int32)
+_RANGES = {
+    "engrams_types": (EngramType.NULL.value, EngramType.LONGTERM.value),
+    "age": (_INT32.min, _INT32.max),
+    "engram_ids": (_INT32.min, _INT32.max),
+    "fire_count": (0, _INT32.max),
 }
 
 
@@ -62,9 +70,10 @@ class EngramTensors:
         if track_engram_id:
             ids: torch.Tensor | int | None = 0 if engram_ids is None else engram_ids
             if not isinstance(ids, torch.Tensor):
-                ids = (torch.arange(memory_length) + checks.whole_number("engram_ids", ids, 0)).expand(
-                    batch_size, memory_length
-                )
+                first = checks.whole_number("engram_ids", ids, 0)
+                if first > _INT32.max:
+                    raise InvalidArgument(f"engram_ids is {first}; ids are at most {_INT32.max}")
+                ids = (torch.arange(memory_length, device="cpu") + first).expand(batch_size, memory_length)
             self._ids = self._field("engram_ids", ids)
         counts = None if induce_counts is None else self._checked_counts(induce_counts)
         self._store = SlotStore(hidden_dim, data.device)
@@ -144,7 +153,7 @@ class EngramTensors:
     @without_autograd
     def data(self) -> torch.Tensor:
         """All vectors, [B, M, D] float32: a new tensor that costs a copy of everything stored."""
-        return self._store.read(np.where(self.host_types() == EngramType.NULL.value, -1, self._slots))
+        return self._store.read(self._slots_read())
 
     @data.setter
     @without_autograd
@@ -168,7 +177,7 @@ class EngramTensors:
         Kept sparse inside: reading builds all B * M * M numbers (4 MB for 1,000 engrams, 40 GB for
         100,000), and assigning reads as many. For small networks and for tests.
         """
-        return torch.from_numpy(dense_counts(self._store.graph, self._slots)).to(self._device)
+        return torch.from_numpy(dense_counts(self._store.graph, self._slots_read())).to(self._device)
 
     @induce_counts.setter
     @without_autograd
@@ -178,18 +187,18 @@ class EngramTensors:
     @property
     @without_autograd
     def fire_count(self) -> torch.Tensor:
-        """How often each engram fired; [B, M] int32. Assign to change it."""
-        return torch.from_numpy(fire_counts(self._store.graph, self._slots)).to(self._device)
+        """How often each engram fired; [B, M] int32, 0 or more. Assign to change it."""
+        return torch.from_numpy(fire_counts(self._store.graph, self._slots_read())).to(self._device)
 
     @fire_count.setter
     def fire_count(self, value: torch.Tensor | int) -> None:
-        counts = self._field("fire_count", value, torch.int32).cpu().numpy()
+        counts = self._field("fire_count", value).cpu().numpy()
         used = self._slots >= 0
         self._store.graph.set_fire_counts(self._slots[used], counts[used])
 
     def cofirings(self) -> Cofirings:
         """The sparse form of `induce_counts` without the diagonal; costs what has fired."""
-        return cofirings(self._store.graph, self._slots)
+        return cofirings(self._store.graph, self._slots_read())
 
     # -- for this package ----------------------------------------------------------------------------
 
@@ -217,6 +226,10 @@ class EngramTensors:
             types = np.where(self._slots < 0, np.uint8(EngramType.NULL.value), types)
         return types
 
+    def _slots_read(self) -> LongArray:
+        """`slots`, with -1 also for an engram whose type was changed to NULL."""
+        return np.where(self.host_types() == EngramType.NULL.value, -1, self._slots)
+
     def host_indices(self, indices: torch.Tensor) -> LongArray:
         """Checked `indices` [B, K] on the host, as a copy."""
         checks.index_tensor("indices", indices, batch_size=self.batch_size, slots=self.memory_length)
@@ -235,20 +248,25 @@ class EngramTensors:
         setattr(self, attribute[name], value)
 
     @without_autograd
-    def _field(self, name: str, value: object, dtype: torch.dtype | None = None) -> torch.Tensor:
+    def _field(self, name: str, value: object) -> torch.Tensor:
         """`value` as a tensor [B, M] of the field's dtype that nobody else holds."""
         if not isinstance(value, (torch.Tensor, numbers.Real)):
             raise InvalidType(f"{name} is a {type(value).__name__}; give a tensor or a number")
-        tensor = value if isinstance(value, torch.Tensor) else torch.tensor(value)
+        if isinstance(value, torch.Tensor):
+            tensor = checks.any_tensor(name, value)
+        else:
+            tensor = torch.tensor(checks.real_number(name, value), dtype=torch.float64, device="cpu")
         if tensor.dim() and tuple(tensor.shape) != self._shape:
             raise InvalidShape(
                 f"{name} has shape {tuple(tensor.shape)}; expected {self._shape} ([batch, memory])"
             )
-        field = tensor.detach().to(self._device, dtype or _DTYPES[name]).expand(self._shape).clone()
+        if tensor.is_complex():
+            raise InvalidType(f"{name} has dtype {tensor.dtype}; give real numbers")
+        if name in _RANGES:
+            checks.whole_numbers(name, tensor, *_RANGES[name])
+        field = tensor.detach().to(self._device, _DTYPES[name]).expand(self._shape).clone()
         if field.is_floating_point():
             checks.all_finite(name, field)
-        if name == "engrams_types" and field.numel() and int(field.max()) > EngramType.LONGTERM.value:
-            raise InvalidArgument(f"engrams_types holds {int(field.max())}; the types are 0 to 3")
         return field
 
     def _checked_counts(self, value: torch.Tensor) -> IntArray:
@@ -256,7 +274,5 @@ class EngramTensors:
         expected = (*self._shape, self.memory_length)
         if tuple(counts.shape) != expected:
             raise InvalidShape(f"induce_counts has shape {tuple(counts.shape)}; expected {expected}")
-        host = counts.detach().to("cpu", torch.int32)
-        if host.numel() and int(host.min()) < 0:
-            raise InvalidArgument(f"induce_counts holds {int(host.min())}; counts are 0 or more")
-        return host.numpy()
+        checks.whole_numbers("induce_counts", counts, 0, _INT32.max)
+        return counts.detach().to("cpu", torch.int32).numpy()

@@ -42,7 +42,7 @@ class Engrams(EngramTensors):
     @classmethod
     def empty(cls, track_age: bool = False, track_engram_id: bool = False) -> Engrams:
         """No rows at all; takes the batch and hidden size of the first engrams that are added."""
-        return cls(torch.empty(0, 0, 0), track_age=track_age, track_engram_id=track_engram_id)
+        return cls(torch.empty(0, 0, 0, device="cpu"), track_age=track_age, track_engram_id=track_engram_id)
 
     @classmethod
     @without_autograd
@@ -178,7 +178,7 @@ class Engrams(EngramTensors):
                 return False
         if not torch.equal(self.data, other.data.to(self._device)):
             return False
-        return same_counts(self._store.graph, self._slots, other._store.graph, other._slots)
+        return same_counts(self._store.graph, self._slots_read(), other._store.graph, other._slots_read())
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -204,7 +204,9 @@ class Engrams(EngramTensors):
             "engrams_types": EngramType.WORKING.value,
             "lifespan": lifespan,
             "age": 0,
-            "engram_ids": torch.arange(first_engram_id, first_engram_id + added, dtype=torch.int32),
+            "engram_ids": torch.arange(
+                first_engram_id, first_engram_id + added, dtype=torch.int32, device="cpu"
+            ),
         }
         for name, old in self._fields().items():
             if old is not None:
@@ -235,7 +237,10 @@ class Engrams(EngramTensors):
 
     @without_autograd
     def extend_lifespan(self, indices: torch.Tensor, lifespan_delta: torch.Tensor) -> None:
-        """Adds `lifespan_delta` [B, K] to the engrams at `indices` [B, K]; an index given twice gets both."""
+        """Adds `lifespan_delta` [B, K] to the engrams at `indices` [B, K]; an index given twice gets both.
+
+        A sum beyond float32 is refused.
+        """
         places = self.host_indices(indices)
         delta = checks.any_tensor("lifespan_delta", lifespan_delta)
         if tuple(delta.shape) != tuple(places.shape):
@@ -252,7 +257,14 @@ class Engrams(EngramTensors):
         columns = places[rows, which]
         real = types[rows, columns] != EngramType.NULL.value
         who = tuple(torch.from_numpy(part[real]).to(self._device) for part in (rows, which, columns))
-        self._lifespan.index_put_((who[0], who[2]), delta[who[0], who[1]], accumulate=True)
+        at = (who[0], who[2])
+        extended = self._lifespan.index_put(at, delta[who[0], who[1]], accumulate=True)
+        if not bool(torch.isfinite(extended[at]).all()):
+            raise InvalidArgument(
+                f"lifespan_delta goes from {float(delta.min()):.4g} to {float(delta.max()):.4g}, which takes "
+                "a lifespan beyond what float32 holds (3.4e38); give smaller ones"
+            )
+        self._lifespan = extended
 
     @without_autograd
     def decrease_lifespan(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import torch
@@ -10,8 +11,11 @@ from torch import nn
 from . import checks
 from .abstractor import Abstractor
 from .autograd import without_autograd
-from .errors import InvalidArgument, InvalidShape
+from .errors import InvalidArgument, InvalidShape, InvalidState, MemoriaError
 from .network import Memoria
+from .state import checked_state, read_state, save_state
+
+_LAST_SEGMENT = "last_segment"
 
 
 class MemoriaLayer(nn.Module):
@@ -27,8 +31,9 @@ class MemoriaLayer(nn.Module):
     the attention through the working memories; reminded ones are constants, and so is what is kept from
     the last call.
 
-    The memories are not in `state_dict()`: save them with ``layer.memoria.save(path)``. Call
-    `reset_memory` where a new batch of sequences begins. Not thread-safe.
+    The memories are not in `state_dict()`: save them with `save_memory`, which also keeps the last segment
+    of a causal layer (``layer.memoria.save`` does not know of it). Call `reset_memory` where a new batch of
+    sequences begins. Not thread-safe.
 
     Examples:
         >>> layer = MemoriaLayer(
@@ -85,16 +90,58 @@ class MemoriaLayer(nn.Module):
         self.memoria.reset_memory()
         self._previous = None
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        """[B, S, D] to [B, S, D]; B stays the same until `reset_memory`.
+    def save_memory(self, path: str | os.PathLike[str]) -> None:
+        """Writes the memories, and what the next call of a causal layer remembers, to a safetensors file.
 
-        A segment with NaN or infinity is refused, and the memories stay as they were.
+        An existing file is replaced in one step. Parameters are not in it: they are in `state_dict()`.
         """
-        if hidden_states.dim() != 3:
-            raise InvalidShape(
-                f"hidden_states has shape {tuple(hidden_states.shape)}; expected [batch, segment, hidden]"
+        state = self.memoria.state_dict()
+        if self.causal and self._previous is not None:
+            state[_LAST_SEGMENT] = self._previous.cpu()
+        save_state(state, path)
+
+    def load_memory(self, path: str | os.PathLike[str]) -> None:
+        """Goes on from what `save_memory` of a layer with the same settings wrote.
+
+        A file of ``layer.memoria.save`` will do as well; it holds no last segment.
+
+        Raises:
+            InvalidState: the file is something else, damaged, or of a layer with other settings. Nothing
+                has changed.
+        """
+        state = read_state(path)
+        previous = state.pop(_LAST_SEGMENT, None)
+        if previous is not None:
+            arrays, _ = checked_state(state)
+            self._check_last_segment(previous, rows=arrays["data"].shape[0])
+        self.memoria.load_state_dict(state)
+        # A tensor from a file is not aligned, which changes the last bits of what is computed from it.
+        self._previous = None if previous is None else _kept(previous)
+
+    def _check_last_segment(self, segment: torch.Tensor, rows: int) -> None:
+        hidden_dim = len(self.norm.weight)
+        try:
+            checks.float_tensor(_LAST_SEGMENT, segment, rank=3, shape_means="[batch, segment, hidden]")
+            checks.all_finite(_LAST_SEGMENT, segment)
+        except MemoriaError as error:
+            raise InvalidState(f"the state cannot be used: {error}") from error
+        if not segment.numel() or segment.shape[2] != hidden_dim or rows not in (0, segment.shape[0]):
+            raise InvalidState(
+                f"{_LAST_SEGMENT!r} of the state has shape {tuple(segment.shape)}; expected [batch, segment, "
+                f"{hidden_dim}], with as many rows as the {rows} of the memories if there are any"
             )
-        # Now, though only the next call may remember them: by then every call would raise.
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """[B, S, D] to [B, S, D], on the device and of the dtype of the parameters (or joined by autocast).
+
+        B stays the same until `reset_memory`. A segment that cannot be read or remembered (another shape
+        or dtype, empty, NaN, infinity) is refused, and everything stays as it was.
+        """
+        # Now, though only the next call may remember it: by then every call would raise.
+        checks.any_tensor("hidden_states", hidden_states)
+        checks.segment("hidden_states", hidden_states, self.norm.weight)
+        if not hidden_states.numel():
+            raise InvalidShape(f"hidden_states has shape {tuple(hidden_states.shape)}; no axis may be empty")
         checks.all_finite("hidden_states", hidden_states)
         source = self._previous if self.causal else hidden_states
         if source is None:
@@ -105,7 +152,8 @@ class MemoriaLayer(nn.Module):
                 f"hidden_states has {hidden_states.shape[0]} rows; the memory has {source.shape[0]}. "
                 "Call reset_memory() where new sequences begin"
             )
-        working = self.abstractor(source)
+        # The one before may be from before `layer.to(...)`, or from inside of autocast.
+        working = self.abstractor(source.to(hidden_states))
         self.memoria.add_working_memory(working.detach())
         reminded, indices = self.memoria.remind()
         memories = self.memory_norm(torch.cat([working, reminded], dim=1))
@@ -127,5 +175,8 @@ class MemoriaLayer(nn.Module):
 
 @without_autograd
 def _kept(hidden_states: torch.Tensor) -> torch.Tensor:
-    """A copy that later calls can use whatever happens to the original, also outside of inference mode."""
-    return hidden_states.clone()
+    """A copy that later calls can use whatever happens to the original, also outside of inference mode.
+
+    Contiguous, as what comes back from a file is.
+    """
+    return hidden_states.clone(memory_format=torch.contiguous_format)

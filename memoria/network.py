@@ -49,7 +49,8 @@ class Memoria:
     final places.
 
     `tie_break="random"` settles ties for the first step of a search by `generator`, by default one that
-    seeds itself from torch's global generator when it is first needed; `"first"` takes the oldest.
+    seeds itself from torch's global generator when it is first needed or saved; `"first"` takes the
+    oldest.
 
     State lives on `device` (by default where the first data is), in float32 whatever the data's dtype;
     memories come back on the data's device and in its dtype. A call that raises has changed nothing.
@@ -108,10 +109,10 @@ class Memoria:
         for name, tracked in (("track_age", track_age), ("track_id", track_id)):
             if keep_history and not tracked:
                 warnings.warn(f"keep_history needs {name}, which is on now", stacklevel=2)
-        self.track_age = track_age or keep_history
-        self.track_id = track_id or keep_history
-        self.keep_history = keep_history
-        self.device = None if device is None else torch.device(device)
+        self.track_age = bool(track_age or keep_history)
+        self.track_id = bool(track_id or keep_history)
+        self.keep_history = bool(keep_history)
+        self.device = None if device is None else checks.usable_device(device)
         self.mode = mode
         self.tie_break = tie_break
         self.generator = generator
@@ -228,7 +229,7 @@ class Memoria:
         }
         return {
             **engrams_state(self.engrams),
-            "generator": self._draws.state(),
+            "generator": self._draws.state(will_draw=self.tie_break == "random"),
             "about": about_tensor(about),
         }
 
@@ -252,7 +253,7 @@ class Memoria:
             next_engram_id, timestep = int(about["next_engram_id"]), int(about["timestep"])
             saved = about["history"]
             history = None if saved is None else [HistoryManager.from_json(row) for row in saved]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
             raise InvalidState(f"'about' of the state cannot be read: {error!r}") from error
         if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
             raise InvalidState(f"the state names dtype {about['dtype']!r}")
@@ -260,6 +261,12 @@ class Memoria:
         engrams = engrams_from_state(arrays, device)
         if (engrams.track_age, engrams.track_engram_id) != (self.track_age, self.track_id):
             raise InvalidState("the state tracks other things (age, ids) than its settings say")
+        rows = engrams.batch_size if self.keep_history and engrams.batch_size else None
+        if (None if history is None else len(history)) != rows:
+            raise InvalidState(
+                f"the state has a history of {len(history or ())} rows; keep_history is {self.keep_history} "
+                f"and it has {engrams.batch_size} rows of engrams"
+            )
         self._draws.set_state(arrays["generator"])
         self.engrams, self.history = engrams, history
         self.next_engram_id, self.timestep = next_engram_id, timestep
@@ -280,6 +287,7 @@ class Memoria:
         device: str | torch.device | None = None,
         generator: torch.Generator | None = None,
     ) -> Memoria:
+        device = None if device is None else checks.usable_device(device)
         state = read_state(path)
         _, about = checked_state(state)
         try:

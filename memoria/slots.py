@@ -29,7 +29,7 @@ class SlotStore:
 
     def __init__(self, hidden_dim: int, device: torch.device) -> None:
         self.graph = CofiringGraph()
-        self._vectors = torch.empty(0, hidden_dim, device=device)
+        self._vectors = torch.empty(0, hidden_dim, dtype=torch.float32, device=device)
         self._dead = 0
 
     @property
@@ -50,7 +50,7 @@ class SlotStore:
         first, needed = self.slot_count, self.slot_count + len(vectors)
         if needed > len(self._vectors):
             capacity = max(needed, int(len(self._vectors) * _GROWTH))
-            grown = torch.empty(capacity, self.hidden_dim, device=self.device)
+            grown = torch.empty(capacity, self.hidden_dim, dtype=torch.float32, device=self.device)
             grown[:first] = self._vectors[:first]
             self._vectors = grown
         self._vectors[first:needed] = vectors
@@ -64,7 +64,7 @@ class SlotStore:
         if not none.any():
             vectors = self._vectors.index_select(0, self._on_device(flat))
         elif none.all():
-            vectors = torch.zeros(len(flat), self.hidden_dim, device=self.device)
+            vectors = torch.zeros(len(flat), self.hidden_dim, dtype=torch.float32, device=self.device)
         else:
             vectors = self._vectors.index_select(0, self._on_device(np.where(none, 0, flat)))
             vectors[self._on_device(none)] = 0

@@ -128,7 +128,7 @@ def _check_engrams(arrays: State) -> None:
         raise InvalidState("'fire_counts' of the state holds negative counts")
     if not total:
         return
-    owner = torch.repeat_interleave(torch.arange(numbers.numel()), numbers.reshape(-1))
+    owner = torch.repeat_interleave(torch.arange(numbers.numel(), device="cpu"), numbers.reshape(-1))
     within = bool(((targets >= 0) & (targets < shape[1]) & (counts > 0)).all())
     if within:
         target = owner // shape[1] * shape[1] + targets
@@ -147,12 +147,21 @@ def about_tensor(about: dict[str, Any]) -> torch.Tensor:
 
 
 def save_state(state: State, path: str | os.PathLike[str]) -> None:
-    """Writes a safetensors file; an existing one is replaced in one step, and is whole after a crash."""
+    """Writes a safetensors file; an existing one is replaced in one step, and is whole after a crash.
+
+    Raises:
+        OSError: it cannot be written (`FileNotFoundError`: there is no such folder).
+    """
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     partial = Path(f"{os.fspath(path)}.{os.getpid()}.partial")
     try:
-        save_file(state, partial)
+        partial.touch()  # names a folder that is not there as every other write does; safetensors does not
+        try:
+            save_file(state, partial)
+        except SafetensorError as error:
+            raise OSError(f"{os.fspath(path)} cannot be written: {error}") from error
         with partial.open("rb") as file:
             os.fsync(file.fileno())
         partial.replace(path)

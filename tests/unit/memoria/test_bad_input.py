@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,40 @@ def test_sizes_that_cannot_be_are_refused(place: int, value: Any) -> None:
 def test_keywords_that_cannot_be_are_refused(error: type[Exception], keyword: dict[str, Any]) -> None:
     with pytest.raises(error):
         Memoria(*GOOD, **keyword)
+
+
+@pytest.mark.parametrize("place", range(5))
+def test_sizes_beyond_all_floats_are_refused(place: int) -> None:
+    with pytest.raises(InvalidArgument, match=r"beyond 1\.8e308"):
+        Memoria(*GOOD[:place], 10**5000, *GOOD[place + 1 :])
+
+
+@pytest.mark.parametrize("lifespan", [1e39, 10**300, 3.5e38])
+def test_a_lifespan_has_to_be_finite_in_float32(lifespan: float) -> None:
+    with pytest.raises(InvalidArgument, match=r"initial_lifespan .* at most 3\.403e\+38 \(float32\)"):
+        Memoria(4, 16, 5, lifespan, 4)
+    Memoria(4, 16, 5, 3.4e38, 4).add_working_memory(torch.rand(1, 2, 3))
+
+
+def test_lifespans_do_not_become_infinite() -> None:
+    network = busy_network()
+    before = network.state_dict()
+    for deltas in ([2e38, 2e38], [-2e38, -2e38]):
+        with pytest.raises(InvalidArgument, match=r"lifespan_delta goes from .*2e\+38 .* float32"):
+            network.adjust_lifespan_and_memories(torch.tensor([[1, 1]] * 3), torch.tensor([deltas] * 3))
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    network.adjust_lifespan_and_memories(torch.tensor([[1]] * 3), torch.full((3, 1), 2e38))
+
+
+@pytest.mark.parametrize("device", ["nonsense", "cuda:99", "hpu", "meta", 99, ""])
+def test_devices_that_cannot_be_used_are_named(device: Any, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match="device"):
+        Memoria(*GOOD, device=device)
+    Memoria(*GOOD).save(tmp_path / "a")
+    with pytest.raises(InvalidArgument, match="device"):
+        Memoria.load(tmp_path / "a", device=device)
+    with pytest.raises(InvalidType, match="device is a list"):
+        Memoria(*GOOD, device=["cpu"])  # type: ignore[arg-type]
 
 
 def test_reminding_needs_working_memory() -> None:

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 
-from memoria import Abstractor, Memoria
+from memoria import Abstractor, Memoria, MemoriaLayer
 
 
 def step(network: Memoria, data: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,6 +97,44 @@ def test_data_elsewhere_than_the_state_comes_back_where_it_was() -> None:
     network = Memoria(3, 6, 3, 5, 3, device="cpu")
     memories, indices = step(network, torch.rand(1, 2, 3))
     assert memories.device == indices.device == network.engrams.device == torch.device("cpu")
+
+
+@pytest.mark.parametrize("default", [torch.float64, torch.bfloat16])
+def test_everything_is_float32_whatever_torchs_default_is(default: torch.dtype) -> None:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(default)
+    try:
+        network, other = (Memoria(3, 6, 3, 257, 3) for _ in range(2))
+        data = torch.rand(2, 4, 8, dtype=torch.float32)
+        network.add_working_memory(data)
+        assert torch.equal(network.engrams.data, data)
+        assert network.engrams.lifespan.dtype == torch.float32
+        assert network.engrams.lifespan.unique().tolist() == [257]
+        assert network.engrams.select(torch.tensor([[-1], [-1]])).data.dtype == torch.float32
+        other.load_state_dict(network.state_dict())
+        for _ in range(4):
+            step(network, data)
+    finally:
+        torch.set_default_dtype(before)
+
+
+def test_torchs_default_device_is_not_where_the_state_is() -> None:
+    network, restored = Memoria(3, 6, 3, 5, 3), Memoria(3, 6, 3, 5, 3)
+    with torch.device("meta"):
+        layer = MemoriaLayer(
+            8, 2, 3, 16,
+            num_reminded_stm=3, stm_capacity=6, ltm_search_depth=3, initial_lifespan=5, num_final_ltms=3,
+        )  # fmt: skip
+        for _ in range(4):
+            step(network, torch.rand(2, 4, 8, device="cpu"))
+        restored.load_state_dict(network.state_dict())
+    assert restored.engrams == network.engrams
+    layer.to_empty(device="cpu")
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.fill_(0.1)
+    for _ in range(3):
+        layer(torch.rand(2, 6, 8))
 
 
 def test_importing_loads_neither_ray_nor_numba() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from memoria import InvalidState, Memoria
 
@@ -72,9 +74,7 @@ def test_the_next_50_steps_are_the_same(
     walk(network, before, seed=1)
     restored = way(network, tmp_path, new())
     assert restored.engrams == network.engrams
-    torch.manual_seed(2)
     expected = walk(network, 50, seed=2)
-    torch.manual_seed(2)
     assert walk(restored, 50, seed=2) == expected
     assert (restored.timestep, restored.next_engram_id) == (before + 50, (before + 50) * 4)
 
@@ -86,9 +86,7 @@ def test_a_step_can_be_cut_in_two(tmp_path: Path) -> None:
     network.add_working_memory(torch.rand(3, 4, 5).half())
     network.save(tmp_path / "a")
     restored = Memoria.load(tmp_path / "a")
-    torch.manual_seed(0)
     memories, indices = network.remind()
-    torch.manual_seed(0)
     again, again_indices = restored.remind()
     assert torch.equal(indices, again_indices)
     assert memories.dtype == again.dtype == torch.float16
@@ -186,6 +184,76 @@ def test_damaged_files_are_refused_or_read_as_something_valid(tmp_path: Path) ->
         except InvalidState:
             refused += 1
     assert refused > 75
+
+
+def test_saving_draws_nothing_where_the_network_never_will() -> None:
+    network = Memoria(**SETTINGS, tie_break="first")
+    before = torch.random.get_rng_state()
+    walk(network, 4, seed=1)
+    network.state_dict()
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_an_engram_whose_type_was_changed_to_null_is_not_saved() -> None:
+    network = Memoria(**SETTINGS, tie_break="first")
+    walk(network, 4, seed=1)
+    network.engrams.engrams_types[0, 0] = 0
+    restored = Memoria(**SETTINGS, tie_break="first")
+    restored.load_state_dict(network.state_dict())
+    assert restored.engrams == network.engrams
+    assert walk(restored, 20, seed=2) == walk(network, 20, seed=2)
+
+
+@pytest.mark.parametrize("rows", [0, 1, 4, None])
+def test_a_history_of_other_rows_is_refused(rows: int | None) -> None:
+    tracked = {**SETTINGS, "track_age": True, "track_id": True, "keep_history": True}
+    network = Memoria(**tracked)
+    walk(network, 2, seed=1)
+    state = network.state_dict()
+    about = json.loads(bytes(state["about"].numpy()))
+    about["history"] = None if rows is None else (about["history"] * 2)[:rows]
+    state["about"] = torch.tensor(list(json.dumps(about).encode()), dtype=torch.uint8)
+    other = Memoria(**tracked)
+    with pytest.raises(InvalidState, match=r"history of . rows.* 3 rows of engrams"):
+        other.load_state_dict(state)
+    assert other.timestep == len(other.engrams) == 0
+    other.load_state_dict(network.state_dict())
+    walk(other, 1, seed=2)
+
+
+def test_a_timestep_that_cannot_be_is_refused() -> None:
+    state = Memoria(**SETTINGS).state_dict()
+    about = json.loads(bytes(state["about"].numpy()))
+    text = json.dumps({**about, "timestep": float("inf")})
+    state["about"] = torch.tensor(list(text.encode()), dtype=torch.uint8)
+    with pytest.raises(InvalidState, match="infinity"):
+        Memoria(**SETTINGS).load_state_dict(state)
+
+
+def test_flags_of_numpy_can_be_saved(tmp_path: Path) -> None:
+    flags: dict[str, Any] = {"track_age": np.bool_(True), "track_id": np.bool_(False)}
+    network = Memoria(**SETTINGS, **flags)
+    walk(network, 3, seed=1)
+    network.save(tmp_path / "a")
+    restored = Memoria.load(tmp_path / "a")
+    assert restored.track_age is True
+    assert restored.track_id is False
+    assert restored.engrams == network.engrams
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="absent"):
+        Memoria(**SETTINGS).save(tmp_path / "absent" / "network")
+
+
+def test_a_file_that_safetensors_cannot_write_is_named(tmp_path: Path, monkeypatch) -> None:
+    def full_disk(*_arguments: object) -> None:
+        raise SafetensorError("No space left on device")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full_disk)
+    with pytest.raises(OSError, match=r"network cannot be written: No space"):
+        Memoria(**SETTINGS).save(tmp_path / "network")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_failed_save_leaves_the_file_as_it_was(tmp_path: Path, monkeypatch) -> None:
