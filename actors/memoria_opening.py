@@ -47,7 +47,8 @@ def open_memoria(
                 f"no network {name!r} runs in cluster {cluster!r}; give the arguments of Memoria to make it"
             ) from None
         return MemoriaNetwork(actor_name, namespace)
-    wanted = Memoria(**arguments).settings  # so that a bad argument is named here, and starts nothing
+    # So that a bad argument is named here, and starts nothing. The device is that of another machine.
+    wanted = Memoria(**{**arguments, "device": None}).settings
     settings = persist(
         lambda attempt_s: get(find_coordinator(cluster, namespace).actor_settings.remote(), attempt_s),
         deadline,
