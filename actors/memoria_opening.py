@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ray
+import torch
 
 from memoria import Memoria
 
@@ -47,8 +48,11 @@ def open_memoria(
                 f"no network {name!r} runs in cluster {cluster!r}; give the arguments of Memoria to make it"
             ) from None
         return MemoriaNetwork(actor_name, namespace)
-    # So that a bad argument is named here, and starts nothing. The device is that of another machine.
+    # So that a bad argument is named here, and starts nothing. The device is one of another machine.
     wanted = Memoria(**{**arguments, "device": None}).settings
+    device = arguments.get("device")
+    if device is not None:
+        wanted["device"] = _device_name(device)
     settings = persist(
         lambda attempt_s: get(find_coordinator(cluster, namespace).actor_settings.remote(), attempt_s),
         deadline,
@@ -59,8 +63,6 @@ def open_memoria(
     )
     running = get(actor.settings.remote(), deadline.remaining_s())
     wanted["checkpoint_interval"] = checkpoint_interval
-    if arguments.get("device") is not None:
-        wanted["device"] = str(arguments["device"])
     different = sorted(key for key in wanted if running.get(key) != wanted[key])
     if different:
         key = different[0]
@@ -69,3 +71,11 @@ def open_memoria(
             "choose another name, or the same arguments"
         )
     return MemoriaNetwork(actor_name, namespace)
+
+
+def _device_name(device: object) -> str:
+    try:
+        return str(torch.device(device))  # type: ignore[call-overload]
+    except (RuntimeError, TypeError) as error:
+        reason = str(error).partition("\n")[0]
+        raise InvalidValue(f"device {device!r} is none that torch knows: {reason}") from error

@@ -123,3 +123,7 @@ def test_a_network_is_found_by_its_name_or_by_what_its_defaults_are(cluster: Clu
             cluster.memoria("never", checkpoint_interval=wrong, **arguments)  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="replicas"):
         cluster.memoria("never", replicas=0, **arguments)
+    with pytest.raises(InvalidValue, match="nonsense"):
+        cluster.memoria("never", device="nonsense", **arguments)
+    on_the_cpu = cluster.memoria("placed", device=torch.device("cpu"), **arguments)
+    assert cluster.memoria("placed", device="cpu", **arguments).sessions() == on_the_cpu.sessions()
