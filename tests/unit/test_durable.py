@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from memories.durable import replacing
+from memories.durable import make_private_folder, replacing
 from tests.support.photographs import Photographer, State
 
 
@@ -37,3 +38,19 @@ def test_an_error_changes_nothing(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), replacing(tmp_path / "none" / "file"):
         pass
+
+
+def test_a_private_folder_and_those_above_it_are_closed_to_others(tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir(mode=0o755)
+    before = os.umask(0o022)
+    try:
+        for _ in range(2):
+            make_private_folder(shared / "a" / "b")
+    finally:
+        os.umask(before)
+    modes = [oct(folder.stat().st_mode & 0o777) for folder in (shared, shared / "a", shared / "a" / "b")]
+    assert modes == ["0o755", "0o700", "0o700"]
+    (shared / "file").touch()
+    with pytest.raises(FileExistsError):
+        make_private_folder(shared / "file")
