@@ -8,18 +8,16 @@ from pathlib import Path
 
 import psutil
 
-from ..tiers.machine import ram_bytes
+from ..tiers.machine import ram_bytes, ram_used_bytes
 from .reports import GpuReport, HostReport
 
 
 def report_host(disk: Path, reads: int, writes: int) -> HostReport:
     """One look: about 0.2 ms. `disk` is a folder on the disk in question."""
-    memory = psutil.virtual_memory()
-    total = min(int(memory.total), ram_bytes())
     free_bytes, disk_bytes = _disk(disk)
     return HostReport(
-        memory_used_bytes=min(total, int(memory.total - memory.available)),
-        memory_total_bytes=total,
+        memory_used_bytes=ram_used_bytes(),
+        memory_total_bytes=ram_bytes(),
         cpu_percent=float(psutil.cpu_percent()),
         cpus=psutil.cpu_count() or 1,
         disk_free_bytes=free_bytes,

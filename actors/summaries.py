@@ -32,6 +32,11 @@ class Rates:
             return 0.0, 0.0
         return (inserted - points[0][1]) / seconds, (sampled - points[0][2]) / seconds
 
+    def keep(self, names: Iterable[str]) -> None:
+        """Forget all buffers but these: the others are gone."""
+        kept = set(names)
+        self._points = {name: points for name, points in self._points.items() if name in kept}
+
 
 def replay_statuses(
     reports: Iterable[tuple[ShardReport, float]], rates: Rates, now_s: float
@@ -42,6 +47,7 @@ def replay_statuses(
         if report.role == "none":
             continue  # it belongs to no view (any more)
         buffers.setdefault(report.buffer, {}).setdefault(report.shard, []).append((report, age_s))
+    rates.keep(buffers)
     return tuple(_buffer(name, shards, rates, now_s) for name, shards in sorted(buffers.items()))
 
 

@@ -167,7 +167,7 @@ def links(session: SessionReport) -> Any:
 def flow_diagram(flows: Sequence[FlowStatus], tiers: Sequence[str], *, dark: bool) -> str:
     """The moves between tiers, in Graphviz' language: an arrow a route, with keys and bytes."""
     ink, paper = ("#fafafa", "#0e1117") if dark else ("#31333f", "#ffffff")
-    most = max((flow.keys for flow in flows), default=1)
+    most = max([1, *(flow.keys for flow in flows)])
     out = [
         "digraph flows {",
         'rankdir=TB; bgcolor="transparent"; nodesep=0.9; ranksep=0.75; pad=0.2;',
@@ -192,8 +192,8 @@ def flow_diagram(flows: Sequence[FlowStatus], tiers: Sequence[str], *, dark: boo
 
 
 def _number(value: float) -> str:
-    if value >= 10_000:
-        return f"{value:.0e}".replace("e+0", "e")
+    if value >= 999.5:
+        return figures.count(value)
     return f"{value:.2g}" if value < 1 else f"{value:.3g}"
 
 

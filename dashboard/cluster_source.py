@@ -26,7 +26,9 @@ class ClusterSource:
     """Asks one request at a time. Thread-safe."""
 
     def __init__(self, address: str | None = None, name: str = "default", namespace: str = NAMESPACE) -> None:
-        self._command = [sys.executable, "-m", "memories.dashboard.feeder", address or "", name, namespace]
+        # -P: a file of the current folder, such as a memories.py, must not be taken for ours
+        module = ("-P", "-m", "memories.dashboard.feeder")
+        self._command = [sys.executable, *module, address or "", name, namespace]
         self._name = name
         self._lock = threading.Lock()
         self._feeder: subprocess.Popen[bytes] | None = None

@@ -30,7 +30,7 @@ class Course:
 
     def __init__(self, kept: int = KEPT_POINTS) -> None:
         self._points: deque[tuple[float, dict[str, float]]] = deque(maxlen=kept)
-        self._reads: deque[_Reads] = deque()
+        self._reads: deque[_Reads] = deque(maxlen=KEPT_POINTS)  # however clocks go
         self._hits: dict[str, float] = {}
 
     def add(self, snapshot: Snapshot) -> None:

@@ -6,6 +6,7 @@ import time
 
 BYTE_UNITS = (("TB", 10**12), ("GB", 10**9), ("MB", 10**6), ("kB", 10**3))
 COUNT_UNITS = (("G", 10**9), ("M", 10**6), ("k", 10**3))
+EXACT_BELOW = 9_999.5
 UNLIMITED_BYTES = 1 << 60
 NOTHING = "-"
 INTERNAL = "\x00"
@@ -14,7 +15,7 @@ INTERNAL = "\x00"
 def size(nbytes: float) -> str:
     """Bytes in units of powers of ten: "1.5 GB", "340 kB", "12 B"."""
     for unit, factor in BYTE_UNITS:
-        if nbytes >= factor:
+        if nbytes >= _least(factor):
             return f"{_digits(nbytes / factor)} {unit}"
     return f"{nbytes:.0f} B"
 
@@ -25,22 +26,24 @@ def budget(nbytes: int) -> str:
 
 
 def count(number: float) -> str:
-    """A whole number, exact below ten thousand: "9,999", "12.3 k", "1.20 M"."""
-    if number < 10_000:
+    """A whole number, exact below ten thousand: "9,999", "12.3 k", "1.2 M"."""
+    if number < EXACT_BELOW:
         return f"{number:,.0f}"
     for unit, factor in COUNT_UNITS:
-        if number >= factor:
+        if number >= _least(factor):
             return f"{_digits(number / factor)} {unit}"
     raise AssertionError(number)
 
 
 def rate(number: float) -> str:
     """How much a second."""
-    return f"{_digits(number)}/s" if number < 10_000 else f"{count(number)}/s"
+    return f"{_digits(number)}/s" if number < EXACT_BELOW else f"{count(number)}/s"
 
 
 def percent(share: float) -> str:
-    """Of a share between 0 and 1."""
+    """Of a share between 0 and 1; "100%" is all of it, no less."""
+    if 0.995 <= share < 1:
+        return f"{min(99.9, 100 * share):.1f}%"
     return f"{100 * share:.1f}%" if share < 0.0995 else f"{100 * share:.0f}%"
 
 
@@ -73,6 +76,11 @@ def member_name(member: str, nodes: dict[str, str]) -> str:
     if place.startswith("disk-"):
         return f"{place[:13]}/{tier}"
     return member
+
+
+def _least(factor: int) -> float:
+    """From here on three digits in this unit: less is not rounded up to "1000" of the unit below."""
+    return factor - factor / 2000
 
 
 def _digits(number: float) -> str:

@@ -55,6 +55,10 @@ def check_place(host: str, port: int) -> None:
         raise InvalidValue(
             f"nobody can listen at {host}:{port}: {error.strerror}; choose another host or port"
         ) from error
+    except UnicodeError as error:
+        raise InvalidValue(
+            f"nobody can listen at {host!r}, which cannot be the name of a host: {error}; choose another host"
+        ) from error
 
 
 def run_dashboard(

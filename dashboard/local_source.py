@@ -6,6 +6,8 @@ import os
 import platform
 import shutil
 import time
+import weakref
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from ..actors.summaries import Rates
 from ..errors import InvalidValue
 from ..replay.buffer import ReplayBuffer
 from ..replay.living import living_buffers, living_managers
-from ..tiers.machine import ram_bytes
+from ..tiers.machine import ram_bytes, ram_used_bytes
 from .source import KeyList, PluginStatus
 
 LOCAL_PHASE = "local"
@@ -34,18 +36,15 @@ class LocalSource:
 
     def __init__(self) -> None:
         self._rates = Rates()
+        self._names: weakref.WeakKeyDictionary[ReplayBuffer, str] = weakref.WeakKeyDictionary()
+        self._named: Counter[str] = Counter()
         self._started_s = psutil.Process().create_time()
 
     def snapshot(self) -> Snapshot:
         found = [buffer for buffer in living_buffers() if isinstance(buffer, ReplayBuffer)]
         buffers = sorted(found, key=lambda buffer: (-len(buffer), id(buffer)))
-        names: dict[str, int] = {}
-        replay = []
-        for buffer in buffers:
-            kind = type(buffer).__name__
-            names[kind] = names.get(kind, 0) + 1
-            name = kind if names[kind] == 1 else f"{kind} {names[kind]}"
-            replay.append(self._buffer(name, buffer))
+        replay = [self._buffer(self._name(buffer), buffer) for buffer in buffers]
+        self._rates.keep(status.name for status in replay)
         return Snapshot(
             cluster=LocalSource.name,
             taken_s=time.time(),
@@ -62,9 +61,19 @@ class LocalSource:
     def close(self) -> None:
         pass
 
+    def _name(self, buffer: ReplayBuffer) -> str:
+        """The same as long as the buffer lives, and no other's after it: the courses over time go by it."""
+        name = self._names.get(buffer)
+        if name is None:
+            kind = type(buffer).__name__
+            self._named[kind] += 1
+            name = kind if self._named[kind] == 1 else f"{kind} {self._named[kind]}"
+            self._names[buffer] = name
+        return name
+
     def _buffer(self, name: str, buffer: ReplayBuffer) -> ReplayStatus:
         inserted, sampled = buffer.inserted, buffer.sampled
-        rates = self._rates.note(f"{name}/{id(buffer)}", time.monotonic(), inserted, sampled)
+        rates = self._rates.note(name, time.monotonic(), inserted, sampled)
         rows = len(buffer)
         return ReplayStatus(
             name=name,
@@ -106,8 +115,7 @@ def _priorities(buffer: ReplayBuffer) -> Histogram:
 
 
 def _host() -> NodeStatus:
-    memory = psutil.virtual_memory()
-    total = min(int(memory.total), ram_bytes())
+    total = ram_bytes()
     disk = shutil.disk_usage(Path.cwd())
     return NodeStatus(
         node=f"process {os.getpid()}",
@@ -116,7 +124,7 @@ def _host() -> NodeStatus:
         used_bytes=int(psutil.Process().memory_info().rss),
         capacity_bytes=total,
         head=True,
-        memory_used_bytes=min(total, int(memory.total - memory.available)),
+        memory_used_bytes=ram_used_bytes(),
         memory_total_bytes=total,
         disk_free_bytes=disk.free,
         disk_total_bytes=disk.total,

@@ -41,8 +41,10 @@ class Markup(str):
 
 
 def text(value: object) -> Markup:
-    """Escaped, unless it is markup already."""
-    return value if isinstance(value, Markup) else Markup(html.escape(str(value)))
+    """Escaped, unless it is markup already; what no page can hold (half a surrogate pair) as "\\ud800"."""
+    if isinstance(value, Markup):
+        return value
+    return Markup(html.escape(str(value).encode("utf-8", "backslashreplace").decode()))
 
 
 def table(

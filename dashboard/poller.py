@@ -20,7 +20,8 @@ log = logging.getLogger(__name__)
 POLL_S = 1.0
 IDLE_AFTER_S = 6.0
 FIRST_LOOK_S = 5.0
-"""So long the first look waits for a snapshot, rather than showing nothing."""
+"""So long the first look, also after a pause, waits for a snapshot, rather than showing nothing or what is
+old."""
 NOT_SERVING = ("idle", "claiming", "rebuilding", "stopped")
 
 
@@ -61,16 +62,17 @@ class Poller:
         self._polls = 0
         self._looked_s = time.monotonic()
         self._wake = threading.Event()
-        self._first = threading.Event()
+        self._fresh = threading.Event()  # set by the first poll, and again by the first after a pause
         self._stopped = False
         self._thread = threading.Thread(target=self._poll_forever, name="memories-dashboard", daemon=True)
         self._thread.start()
 
     def look(self) -> View | None:
-        """The newest view; None where none has come yet. Keeps the poller going."""
+        """The newest view; None where none has come yet. Keeps the poller going; where it was idle, waits
+        for its next poll."""
         self._looked_s = time.monotonic()
         self._wake.set()
-        self._first.wait(FIRST_LOOK_S)
+        self._fresh.wait(FIRST_LOOK_S)
         return self._view
 
     def series(self, prefix: str) -> list[tuple[float, str, float]]:
@@ -96,6 +98,7 @@ class Poller:
         while not self._stopped:
             began_s = time.monotonic()
             if began_s - self._looked_s > IDLE_AFTER_S:
+                self._fresh.clear()
                 self._wake.clear()
                 if time.monotonic() - self._looked_s > IDLE_AFTER_S:
                     self._wake.wait()
@@ -104,7 +107,7 @@ class Poller:
                 self._poll()
             except Exception:
                 log.exception("the dashboard could not look; it tries again")
-            self._first.set()
+            self._fresh.set()
             time.sleep(max(0.0, began_s + POLL_S - time.monotonic()))
 
     def _poll(self) -> None:

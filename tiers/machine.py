@@ -7,15 +7,41 @@ from pathlib import Path
 
 import psutil
 
+CGROUP = Path("/sys/fs/cgroup")
+"""Where a container sees what limits it."""
 
-def ram_bytes() -> int:
+
+def ram_bytes(cgroup: Path = CGROUP) -> int:
     """Memory that this process may use: that of the machine, or less where a container limits it."""
     total = int(psutil.virtual_memory().total)
     try:
-        limit = Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii").strip()
+        limit = (cgroup / "memory.max").read_text(encoding="ascii").strip()
     except OSError:
         return total
     return min(total, int(limit)) if limit.isdigit() else total
+
+
+def ram_used_bytes(cgroup: Path = CGROUP) -> int:
+    """How much of `ram_bytes` is in use, by everybody who shares it: the container where that limits it, else
+    the machine. What can be given back at once (files that were read long ago) does not count."""
+    memory = psutil.virtual_memory()
+    limit = ram_bytes(cgroup)
+    if limit < memory.total:
+        used = _used_in(cgroup)
+        if used is not None:
+            return min(limit, used)
+    return min(limit, int(memory.total - memory.available))
+
+
+def _used_in(cgroup: Path) -> int | None:
+    """None where the container does not say."""
+    try:
+        current = int((cgroup / "memory.current").read_text(encoding="ascii"))
+        lines = (cgroup / "memory.stat").read_text(encoding="ascii").splitlines()
+        stat = dict(line.split(maxsplit=1) for line in lines)
+        return max(0, current - int(stat["inactive_file"]))
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def clamp_budget(name: str, wanted_bytes: int, available_bytes: int) -> int:

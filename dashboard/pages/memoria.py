@@ -40,7 +40,9 @@ def draw(poller: Poller, view: View) -> None:
     left, right = st.columns(2)
     with left:
         st.subheader("Engrams over time", anchor=False)
-        points = poller.series(f"engrams/{network.name}/{session.session}/")
+        found_points = poller.series(f"engrams/{network.name}/{session.session}/")
+        # of a session whose name goes on after a slash there is more before the type
+        points = [point for point in found_points if point[1] in charts.ENGRAM_COLOURS]
         if points:
             chart(charts.lines(points, y="engrams", colours=charts.ENGRAM_COLOURS))
     with right:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memories.actors import host
 from memories.actors.activity import EVENTS_KEPT, Activity
 from memories.actors.advice import advise
 from memories.actors.core.catalog import Catalog, Entry
@@ -29,6 +31,7 @@ from memories.actors.status import (
     UnstartedTier,
 )
 from memories.actors.summaries import Rates, memoria_statuses, replay_statuses
+from memories.tiers.machine import ram_bytes, ram_used_bytes
 
 
 class Clock:
@@ -130,11 +133,36 @@ def test_a_buffer_is_what_its_primaries_say() -> None:
     assert (status.inserts_per_s, status.samples_per_insert) == (0.0, 0.0)
 
 
+def test_rates_of_buffers_that_are_gone_are_dropped() -> None:
+    rates = Rates()
+    for number in range(20):
+        report = ShardReport(buffer=f"b{number}", shard=0, role="primary", node="n", view=1, inserted=5)
+        replay_statuses([(report, 0.0)], rates, 100.0 + number)
+    assert set(rates._points) == {"b19"}
+    for name in ("b19", "other"):
+        rates.note(name, 120.0, 25, 0)
+    rates.keep(["b19"])
+    assert rates.note("b19", 121.0, 45, 0) == (20.0, 0.0)
+    assert rates.note("other", 121.0, 45, 0) == (0.0, 0.0), "it begins anew"
+
+
 def test_networks_are_sorted_and_aged() -> None:
     found = memoria_statuses(
         [(MemoriaReport(name="b", node="n"), 1.0), (MemoriaReport(name="a", node="n"), 9.0)]
     )
     assert [(status.name, status.age_s) for status in found] == [("a", 9.0), ("b", 1.0)]
+
+
+def test_a_machine_in_a_container_reports_the_memory_of_that(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "memory.max").write_text("64000000\n")
+    (tmp_path / "memory.current").write_text("30000000\n")
+    (tmp_path / "memory.stat").write_text("anon 9000000\ninactive_file 20000000\n")
+    monkeypatch.setattr(host, "ram_bytes", partial(ram_bytes, tmp_path))
+    monkeypatch.setattr(host, "ram_used_bytes", partial(ram_used_bytes, tmp_path))
+    report = host.report_host(tmp_path, 1, 2)
+    assert (report.memory_used_bytes, report.memory_total_bytes) == (10_000_000, 64_000_000)
 
 
 def ray_node(node: str, name: str, *, alive: bool = True, reason: int = 0) -> dict[str, Any]:
