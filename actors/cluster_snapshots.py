@@ -8,6 +8,7 @@ a writer had waited too long), the snapshot is begun anew.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import time
@@ -27,6 +28,8 @@ from ..tiers.snapshots import SnapshotInfo, SnapshotReader, write_snapshot
 from .client import MemoryClient
 from .core.model import StoreOptions
 from .cuts import Cut
+
+log = logging.getLogger(__name__)
 
 BATCH_KEYS = 256
 BATCH_BYTES = 16 << 20
@@ -164,11 +167,16 @@ def snapshot_folder(cluster: str) -> Path:
 
 
 def snapshots_in(folder: Path) -> list[SnapshotFile]:
-    """The snapshots of a folder, the oldest first; none where there is no folder."""
+    """The snapshots of a folder, the oldest first; none where there is no folder. What cannot be read as one
+    is left out, with a warning that names it."""
     found = []
-    for path in sorted(folder.glob(f"*{SUFFIX}")):
-        with SnapshotReader(path, allow_pickle=True) as snapshot:
-            info = snapshot.info
+    for path in sorted(path for path in folder.glob(f"*{SUFFIX}") if path.is_file()):
+        try:
+            with SnapshotReader(path, allow_pickle=True) as snapshot:
+                info = snapshot.info
+        except (MemoriesError, OSError) as error:
+            log.warning("%s is left out of the list of snapshots: %s", path, error)
+            continue
         found.append(
             SnapshotFile(path.name.removesuffix(SUFFIX), path, info.description, info.created_s, info.entries)
         )

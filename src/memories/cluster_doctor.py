@@ -75,7 +75,8 @@ def _coordinator(patient: Patient) -> Finding:
 
 def _nodes(patient: Patient) -> Finding:
     alive = [node for node in patient.ray_nodes if node["Alive"]]
-    carrying = {tier.node for tier in patient.snapshot.tiers}
+    # The tiers of a node that died are listed until its disk is back.
+    carrying = {tier.node for tier in patient.snapshot.tiers} & {node["NodeID"] for node in alive}
     bare = [node["NodeName"] for node in alive if node["NodeID"] not in carrying]
     fact = f"{len(alive)} in Ray, {len(carrying)} of them with tiers"
     if bare:

@@ -142,11 +142,15 @@ def _disk() -> Finding:
 
 
 def _memory_monitor() -> Finding:
+    name = "memory monitor"
+    named = os.environ.get("RAY_ADDRESS", "")
+    if named.startswith("ray://"):
+        # Only the GCS knows, and that is not what listens there.
+        return Finding(name, "ok", f"Ray at {named} is asked by `memories doctor --cluster`")
     from .actors.memory_kills import memory_kills
     from .actors.session import running_here
 
-    name = "memory monitor"
-    address = os.environ.get("RAY_ADDRESS") or running_here()
+    address = running_here() if named in ("", "auto", "local") else named
     if address is None:
         return Finding(name, "ok", "no Ray runs on this machine")
     kills = memory_kills(address)

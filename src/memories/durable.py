@@ -31,7 +31,8 @@ def make_private_folder(path: Path) -> None:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the place of `path` once it is whole and on the disk; on an error nothing changes."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.partial")
+    # Without the file's own name, which may be as long as a name can be.
+    partial = path.with_name(f".{secrets.token_hex(8)}.partial")
     try:
         with partial.open("xb") as file:
             yield file

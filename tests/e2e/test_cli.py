@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from memories.tiers.snapshots import write_snapshot
 from tests.support.command_line import MEMORIES, memories
 from tests.support.dashboard_server import heed_ctrl_c
 
@@ -161,6 +162,19 @@ def test_snapshots_that_are_not_there_are_an_empty_list(tmp_path: Path) -> None:
     assert json.loads(memories("snapshot", "list", "--json", MEMORIES_HOME=str(tmp_path)).stdout) == []
     done = memories("snapshot", "list", MEMORIES_HOME=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_file_that_is_no_snapshot_is_named_and_hides_no_other(tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots" / "default"
+    (folder / "dir.memories").mkdir(parents=True)
+    (folder / "bad.memories").write_bytes(b"garbage" * 100)
+    with (folder / "good.memories").open("wb") as file:
+        write_snapshot(file, (), description="nightly")
+    done = memories("snapshot", "list", "--json", MEMORIES_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert [found["id"] for found in json.loads(done.stdout)] == ["good"]
+    assert str(folder / "bad.memories") in done.stderr
+    assert "dir.memories" not in done.stderr
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -191,6 +191,20 @@ def test_a_snapshot_that_is_not_there_or_is_damaged(run: Any, tmp_path: Path) ->
     assert "Traceback" not in done.stderr
 
 
+def test_a_snapshot_is_written_whatever_lies_in_its_folder(run: Any, live: Live, tmp_path: Path) -> None:
+    folder = tmp_path / "snapshots" / live.name
+    folder.mkdir(parents=True)
+    (folder / "bad.memories").write_bytes(b"garbage" * 100)
+    made = as_json(run("snapshot", "create", "--json", MEMORIES_HOME=str(tmp_path)))
+    assert made["path"] == str(folder / f"{made['id']}.memories")
+    assert Path(made["path"]).stat().st_size == made["bytes"]
+    ok(run("snapshot", "create", str(tmp_path / ("x" * 255))))
+    done = run("snapshot", "create", str(tmp_path / ("x" * 256)))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert "too long" in done.stderr
+
+
 def test_doctor_examines_a_cluster(run: Any) -> None:
     findings = {f["name"]: f for f in as_json(run("doctor", "--cluster", "--json"))}
     for name in ("coordinator", "nodes", "loops", "memory monitor", "disks", "object store", "token"):

@@ -54,3 +54,12 @@ def test_a_private_folder_and_those_above_it_are_closed_to_others(tmp_path: Path
     (shared / "file").touch()
     with pytest.raises(FileExistsError):
         make_private_folder(shared / "file")
+
+
+def test_a_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    with replacing(tmp_path / ("x" * 255)) as file:
+        file.write(b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]
+    with pytest.raises(OSError, match="too long"), replacing(tmp_path / ("y" * 256)):
+        pass
+    assert [path.name[0] for path in tmp_path.iterdir()] == ["x"]

@@ -8,7 +8,13 @@ import click
 
 
 @click.command()
-@click.option("--seed", default=0, show_default=True, help="Of environments, first weights and data.")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**31 - 1),
+    default=0,
+    show_default=True,
+    help="Of environments, first weights and data.",
+)
 @click.option(
     "--report",
     type=click.Path(dir_okay=False, path_type=Path),

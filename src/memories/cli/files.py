@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import math
 import os
 import secrets
+import stat
 import sys
-from collections.abc import Callable
+import tokenize
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,6 +25,16 @@ from ..errors import CorruptData, InvalidType, PickleRefused
 
 Source = Path | io.BytesIO
 STDIO = "-"
+DAMAGED = (
+    ValueError,
+    EOFError,
+    OSError,
+    RuntimeError,  # nested too deep, or what their readers do not implement
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,  # NumPy reads a header as Python
+)
+"""What readers raise for files that are none of theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +75,9 @@ def read_file(path: str, form: FileFormat) -> Any:
     source: Source = io.BytesIO(sys.stdin.buffer.read()) if path == STDIO else Path(path)
     try:
         return form.read(source)
-    except (ValueError, EOFError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+    except DAMAGED as error:
+        # EINVAL: an offset in the file was taken at its word.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         if "allow_pickle" in str(error) or "Python objects" in str(error):
             raise PickleRefused(
@@ -69,17 +87,22 @@ def read_file(path: str, form: FileFormat) -> Any:
 
 
 def write_file(path: str, value: Any, form: FileFormat) -> int:
-    """Write a value in the place of a file, whole or not at all; "-" is standard output. Bytes written."""
+    """Write a value in the place of a file, whole or not at all, with the mode that the file had; where the
+    file is a symbolic link, in the place of the one that it names. "-" is standard output; that, a pipe and a
+    device are written into. Bytes written."""
     if path == STDIO:
-        buffer = io.BytesIO()  # a pipe cannot seek, and gets nothing where the value does not fit the format
-        form.write(value, buffer)
-        sys.stdout.buffer.write(buffer.getbuffer())
-        sys.stdout.buffer.flush()
-        return buffer.getbuffer().nbytes
-    target = Path(path)
-    partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+        return _pour(_encoded(value, form), sys.stdout.buffer)
+    mode = _mode_of(path)
+    if mode is not None and not stat.S_ISREG(mode):
+        encoded = _encoded(value, form)
+        with open(path, "wb") as pipe:
+            return _pour(encoded, pipe)
+    target = Path(os.path.realpath(path))
+    partial = target.with_name(f".memories-{secrets.token_hex(8)}")  # short, however long the file's name is
     try:
         with partial.open("xb") as file:
+            if mode is not None:
+                os.fchmod(file.fileno(), stat.S_IMODE(mode))
             form.write(value, file)
             file.flush()
             os.fsync(file.fileno())
@@ -106,7 +129,10 @@ def as_array(value: Any) -> np.ndarray:
 
 
 def as_plain(value: Any) -> Any:
-    """A value in the terms of JSON: arrays as nested lists, tables as rows."""
+    """A value in the terms of JSON: arrays as nested lists, tables as rows. `InvalidType` for what JSON does
+    not know, NaN and infinity among it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise InvalidType(f"JSON knows no {value}; read it in Python, or write an array with --format npy")
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, dict):
@@ -116,19 +142,50 @@ def as_plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [as_plain(part) for part in value]
     if _is_table(value):
-        return _as_table(value).to_pylist()
+        return as_plain(_rows_of(_as_table(value)))
     if isinstance(value, (np.generic, np.ndarray)) or _is_tensor(value):
-        plain = as_array(value).tolist()
-        if isinstance(plain, bytes | complex):
-            raise InvalidType(f"JSON knows no {type(plain).__name__}")
-        return plain
+        array = as_array(value)
+        plain = array.tolist()
+        if array.dtype.kind in "mMcS" or isinstance(plain, np.generic):
+            raise InvalidType(f"JSON knows no {array.dtype}; use --format npy")
+        return as_plain(plain)
     raise InvalidType(f"JSON knows no {_type_name(value)}; {_hint(value)}")
 
 
+def json_text(value: Any, *, ensure_ascii: bool = True) -> str:
+    """A value as JSON in one line. Raises `InvalidType`."""
+    try:
+        return json.dumps(as_plain(value), ensure_ascii=ensure_ascii, allow_nan=False)
+    except (ValueError, RecursionError) as error:
+        raise InvalidType(f"it cannot be JSON: {error}; read it in Python") from error
+
+
+def _mode_of(path: str) -> int | None:
+    """The mode of what is there, seen through symbolic links; None where nothing is."""
+    try:
+        return os.stat(path).st_mode
+    except FileNotFoundError:
+        return None
+
+
+def _encoded(value: Any, form: FileFormat) -> memoryview:
+    buffer = io.BytesIO()  # a pipe cannot seek, and gets nothing where the value does not fit the format
+    form.write(value, buffer)
+    return buffer.getbuffer()
+
+
+def _pour(encoded: memoryview, stream: BinaryIO) -> int:
+    stream.write(encoded)
+    stream.flush()
+    return encoded.nbytes
+
+
 def _read_npy(source: Source) -> Any:
-    if isinstance(source, Path):
-        return np.asarray(np.load(source, mmap_mode="r", allow_pickle=False))
-    return np.load(source, allow_pickle=False)
+    loaded = np.load(source, mmap_mode="r" if isinstance(source, Path) else None, allow_pickle=False)
+    if not isinstance(loaded, np.ndarray):
+        loaded.close()
+        raise CorruptData("it holds several arrays: read it as npz")
+    return np.asarray(loaded)
 
 
 def _read_npz(source: Source) -> Any:
@@ -146,8 +203,18 @@ def _write_npy(value: Any, file: BinaryIO) -> None:
 def _write_npz(value: Any, file: BinaryIO) -> None:
     if not isinstance(value, dict) or not all(isinstance(name, str) for name in value):
         raise InvalidType(f"npz holds arrays by name, not a {_type_name(value)}")
+    for name in value:
+        if f"{name}.npy" in value:
+            raise InvalidType(f"npz cannot tell {name!r} and {f'{name}.npy'!r} apart: give one another name")
+        if "\0" in name:
+            raise InvalidType(f"npz cannot hold the name {name!r}: it would end at the zero byte")
+        _utf8(name)
     arrays = {name: as_array(part) for name, part in value.items()}
-    np.savez(file, allow_pickle=False, **arrays)
+    # As np.savez does, whose own arguments, such as `file`, are no names of arrays.
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _read_parquet(source: Source) -> Any:
@@ -159,7 +226,9 @@ def _read_parquet(source: Source) -> Any:
 def _write_parquet(value: Any, file: BinaryIO) -> None:
     import pyarrow.parquet as pq
 
-    pq.write_table(_as_table(value), file)
+    table = _as_table(value)
+    with _arrow_at_work():
+        pq.write_table(table, file)
 
 
 def _read_arrow(source: Source) -> Any:
@@ -177,7 +246,7 @@ def _write_arrow(value: Any, file: BinaryIO) -> None:
     import pyarrow as pa
 
     table = _as_table(value)
-    with pa.ipc.new_file(file, table.schema) as writer:
+    with _arrow_at_work(), pa.ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 
 
@@ -186,7 +255,8 @@ def _read_json(source: Source) -> Any:
 
 
 def _write_json(value: Any, file: BinaryIO) -> None:
-    file.write(json.dumps(as_plain(value), ensure_ascii=False).encode() + b"\n")
+    # Only a half of a surrogate pair has no bytes in UTF-8, and its Python escape is JSON's.
+    file.write(json_text(value, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
 
 
 def _read_text(source: Source) -> Any:
@@ -196,15 +266,26 @@ def _read_text(source: Source) -> Any:
 def _write_text(value: Any, file: BinaryIO) -> None:
     if not isinstance(value, str):
         raise InvalidType(f"a {_type_name(value)} is no text; {_hint(value)}")
-    file.write(value.encode())
+    file.write(_utf8(value))
 
 
 def _write_bytes(value: Any, file: BinaryIO) -> None:
     if isinstance(value, str):
-        value = value.encode()
+        value = _utf8(value)
     if not isinstance(value, bytes | bytearray | memoryview):
         raise InvalidType(f"a {_type_name(value)} is no bytes; {_hint(value)}")
     file.write(value)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        half = text[error.start]
+        raise InvalidType(
+            f"{half!r} at position {error.start:,} is half of a character, which UTF-8 cannot hold; "
+            "try --format json"
+        ) from error
 
 
 def _bytes(source: Source) -> bytes:
@@ -232,9 +313,30 @@ def _as_table(value: Any) -> Any:
         raise InvalidType(f"a {_type_name(value)} is no table; {_hint(value)}")
     if isinstance(value, pa.Table):
         return value
-    return (
-        pa.Table.from_batches([value]) if isinstance(value, pa.RecordBatch) else pa.Table.from_pandas(value)
-    )
+    with _arrow_at_work():
+        if isinstance(value, pa.RecordBatch):
+            return pa.Table.from_batches([value])
+        return pa.Table.from_pandas(value)
+
+
+def _rows_of(table: Any) -> Any:
+    names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InvalidType(f"two columns are called {twice!r}, and a row in JSON would lose one; use parquet")
+    with _arrow_at_work():
+        return table.to_pylist()
+
+
+@contextmanager
+def _arrow_at_work() -> Iterator[None]:
+    """What Arrow cannot do with a table is `InvalidType`."""
+    import pyarrow as pa
+
+    try:
+        yield
+    except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
+        raise InvalidType(f"Arrow cannot do this with the table: {error}; read it in Python") from error
 
 
 def _type_name(value: Any) -> str:

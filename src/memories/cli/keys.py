@@ -116,7 +116,9 @@ def rm(
 
     Exit code 4 where a key was not there; the others are deleted all the same.
     """
-    if not keys and not prefix:
+    if prefix == "":
+        raise click.BadParameter("the empty prefix, which is every key's, is refused", param_hint="--prefix")
+    if not keys and prefix is None:
         raise click.UsageError("name the keys, or give --prefix")
     with target.cluster() as cluster, cluster.memory(timeout_s=target.timeout_s) as memory:
         missing = _missing(cluster, list(dict.fromkeys(keys)), target.timeout_s)
@@ -142,10 +144,10 @@ def rm(
 def _parse_filter(text: str) -> dict[str, Any]:
     try:
         parsed = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise click.BadParameter(f"{text!r} is not JSON: {error}", param_hint="FILTER") from error
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{text!r:.100} is not JSON: {error}", param_hint="FILTER") from error
     if not isinstance(parsed, dict):
-        raise click.BadParameter(f"a JSON object is wanted, not {text!r}", param_hint="FILTER")
+        raise click.BadParameter(f"a JSON object is wanted, not {text!r:.100}", param_hint="FILTER")
     return parsed
 
 

@@ -14,8 +14,13 @@ PIPE_WIDTH = 200
 
 
 def write_json(document: Any) -> None:
-    """One document. What JSON does not know is written as its text."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+    """One document, in ASCII, which no terminal refuses. What JSON does not know is written as its text."""
+    click.echo(json.dumps(document, indent=2, default=str))
+
+
+def printable(text: str) -> str:
+    """Text that can be encoded: a half of a surrogate pair, which keys may hold, as its escape."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def write_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -30,19 +35,18 @@ def write_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
         right = column.startswith(">")
         table.add_column(column.removeprefix(">"), justify="right" if right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
 
 
 def size_text(nbytes: float) -> str:
     """Bytes in powers of ten, three digits: "1.23 GB"."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if abs(nbytes) < 1000 or unit == "TB":
-            return f"{nbytes:.0f} B" if unit == "B" else f"{nbytes:.3g} {unit}"
-        nbytes /= 1000
-        if 999.5 <= abs(nbytes) < 1000:  # would be shown as 1e+03
-            nbytes = 1000.0
-    raise AssertionError("unreachable")
+    unit = "B"
+    for larger in ("kB", "MB", "GB", "TB", "PB"):
+        if abs(nbytes) < 999.5:  # what would be shown as 1,000 is one of the next unit
+            break
+        nbytes, unit = nbytes / 1000, larger
+    return f"{nbytes:.0f} B" if unit == "B" else f"{_digits(nbytes)} {unit}"
 
 
 def share_text(used: float, capacity: float) -> str:
@@ -51,8 +55,15 @@ def share_text(used: float, capacity: float) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """Seconds in the largest unit that is not below one."""
-    for unit, length_s in (("d", 86_400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= length_s:
-            return f"{seconds / length_s:.3g} {unit}"
-    return f"{max(seconds, 0.0):.0f} s"
+    """Seconds in the largest unit of which there is one, after rounding: "59 s", "1 min", "34.3 h"."""
+    amount, unit = float(f"{max(seconds, 0.0):.0f}"), "s"
+    for larger, factor in (("min", 60.0), ("h", 60.0), ("d", 24.0)):
+        if float(_digits(amount).replace(",", "")) < factor:
+            break
+        amount, unit = max(amount, factor) / factor, larger
+    return f"{_digits(amount)} {unit}"
+
+
+def _digits(number: float) -> str:
+    """Three that count, and all of a large number."""
+    return f"{number:,.0f}" if abs(number) >= 999.5 else f"{number:.3g}"

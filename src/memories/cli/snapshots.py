@@ -7,7 +7,9 @@ from pathlib import Path
 
 import click
 
-from .output import size_text, write_json, write_table
+from ..errors import MemoriesError
+from .group import fail
+from .output import printable, size_text, write_json, write_table
 from .target import DEFAULT_NAME, Target, cluster_options, json_option
 
 
@@ -39,15 +41,22 @@ def create(target: Target, file: Path | None, description: str, as_json: bool) -
     if file is not None and not file.resolve().parent.is_dir():
         raise click.BadParameter(f"the folder {file.parent} does not exist", param_hint="FILE")
     with target.memory() as memory:
-        identity = memory.create_snapshot(file, description=description)
-        path = file or next(found.path for found in memory.list_snapshots() if found.id == identity)
+        from ..actors.cluster_snapshots import SUFFIX, snapshot_folder
+
+        folder = snapshot_folder(target.name)
+        try:
+            identity = memory.create_snapshot(file, description=description)
+        except MemoriesError:
+            raise
+        except OSError as error:
+            fail(f"{file or folder} cannot be written: {error.strerror or error}")
+    path = file or folder / f"{identity}{SUFFIX}"
     nbytes = path.stat().st_size
     if as_json:
         write_json({"id": identity, "path": str(path.resolve()), "bytes": nbytes})
     else:
-        click.echo(
-            f"{identity} ({size_text(nbytes)} in {path})" if file is None else f"{path}: {size_text(nbytes)}"
-        )
+        size, shown = size_text(nbytes), printable(str(path))
+        click.echo(f"{identity} ({size} in {shown})" if file is None else f"{shown}: {size}")
 
 
 @snapshot.command()

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..dashboard.figures import UNLIMITED_BYTES
 from .output import duration_text, share_text, size_text, write_json, write_table
 from .target import Target, cluster_options, json_option
 
 if TYPE_CHECKING:
-    from ..actors.status import NodeStatus, Snapshot
+    from ..actors.status import NodeStatus, Snapshot, TierStatus
 
 
 @click.command()
@@ -57,8 +58,7 @@ def _write(snapshot: Snapshot) -> None:
                 names.get(tier.node, tier.node[:12]),
                 f"{tier.keys:,}",
                 size_text(tier.used_bytes),
-                size_text(tier.capacity_bytes),
-                share_text(tier.used_bytes, tier.capacity_bytes),
+                *_budget(tier),
                 f"{tier.reads:,}",
                 f"{tier.writes:,}",
             )
@@ -107,6 +107,13 @@ def _node_row(node: NodeStatus) -> tuple[str, ...]:
         f"{node.heartbeat_age_s:.1f} s ago",
         node.node[:12],
     )
+
+
+def _budget(tier: TierStatus) -> tuple[str, str]:
+    """What a tier may hold, and how full it is."""
+    if tier.capacity_bytes >= UNLIMITED_BYTES:
+        return "no limit", ""
+    return size_text(tier.capacity_bytes), share_text(tier.used_bytes, tier.capacity_bytes)
 
 
 def _of(used: int, total: int) -> str:

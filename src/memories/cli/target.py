@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,13 @@ def cluster_options(command: Callable[..., None]) -> Callable[..., None]:
     return decorated
 
 
+def _waitable(ctx: click.Context, param: click.Parameter, seconds: float) -> float:
+    """Seconds that a lock can wait: not NaN, not infinite, not more than three centuries."""
+    if not seconds <= threading.TIMEOUT_MAX:
+        raise click.BadParameter(f"{seconds} is not in the range x<={threading.TIMEOUT_MAX:.0f}.", ctx, param)
+    return seconds
+
+
 CLUSTER_OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...] = (
     click.option(
         "--address",
@@ -95,6 +103,7 @@ CLUSTER_OPTIONS: tuple[Callable[[Callable[..., None]], Callable[..., None]], ...
         "--timeout",
         "timeout_s",
         type=click.FloatRange(min=0, min_open=True),
+        callback=_waitable,
         default=DEFAULT_TIMEOUT_S,
         show_default=True,
         metavar="SECONDS",
@@ -106,9 +115,14 @@ yes_option = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 
 
 def confirm(question: str, yes: bool) -> None:
-    """Ask a person; a script has to say --yes."""
+    """Ask a person; a script has to say --yes. A no is `click.Abort`, Ctrl-C is `KeyboardInterrupt`."""
     if yes:
         return
     if not sys.stdin.isatty():
         raise click.UsageError("nobody can be asked here: add --yes")
-    click.confirm(question, abort=True)
+    try:
+        click.confirm(question, abort=True)
+    except click.Abort as abort:
+        if isinstance(abort.__context__, KeyboardInterrupt):  # click makes one error of both
+            raise KeyboardInterrupt from None
+        raise

@@ -11,7 +11,7 @@ import click
 
 from ..errors import InvalidType
 from .group import fail
-from .output import size_text, write_json
+from .output import printable, size_text, write_json
 from .target import Target, cluster_options, json_option
 from .waiting import waiting
 
@@ -47,7 +47,7 @@ def get(
       memories get features/train --rows 0:5 --json | jq .value
 
     Formats: npy, npz, parquet, arrow, json, text, bytes. Nothing is ever pickled: a value that no format
-    holds is an error. Exit code 4 where the key is not stored.
+    holds is an error; so are NaN, dates and bytes in JSON. Exit code 4 where the key is not stored.
     """
     if as_json and file is not None:
         raise click.UsageError("--json shows the value; it does not go with FILE")
@@ -59,8 +59,7 @@ def get(
             else:
                 value = memory.retrieve(key, start=start, end=end, timeout_s=target.timeout_s)
         if as_json:
-            document = {"key": key, **_description(value), **_value_for_json(value)}
-            click.echo(json.dumps(document, ensure_ascii=False))  # in one line: it may be long
+            click.echo(_document(key, value))
         elif file is None and format_name is None:
             _show(value)
         else:
@@ -136,8 +135,8 @@ def put(
         write_json({"key": key, "version": version, "copies": receipt.copies, "durable": receipt.durable})
     else:
         click.echo(
-            f"{key}: {_in_words(value)}, {receipt.copies} {'copy' if receipt.copies == 1 else 'copies'}"
-            f"{', on stable storage' if receipt.durable else ''}"
+            f"{printable(key)}: {_in_words(value)}, {receipt.copies} "
+            f"{'copy' if receipt.copies == 1 else 'copies'}{', on stable storage' if receipt.durable else ''}"
         )
 
 
@@ -151,6 +150,8 @@ def _parse_metadata(pairs: tuple[str, ...]) -> dict[str, Any]:
             fields[name] = json.loads(text)
         except json.JSONDecodeError:
             fields[name] = text
+        except (ValueError, RecursionError) as error:  # JSON, but too long a number, or too deep
+            raise click.BadParameter(f"{pair[:60]!r}...: {error}", param_hint="--metadata") from error
     return fields
 
 
@@ -181,7 +182,7 @@ def _write(key: str, value: Any, file: str, format_name: str | None) -> None:
     except OSError as error:
         fail(f"{file} cannot be written: {error.strerror or error}")
     if file != STDIO:
-        click.echo(f"{file}: {_in_words(value)}, {size_text(nbytes)} of {form.name}")
+        click.echo(f"{printable(file)}: {_in_words(value)}, {size_text(nbytes)} of {form.name}")
 
 
 def _description(value: Any) -> dict[str, Any]:
@@ -196,13 +197,15 @@ def _description(value: Any) -> dict[str, Any]:
     return found
 
 
-def _value_for_json(value: Any) -> dict[str, Any]:
-    from .files import as_plain
+def _document(key: str, value: Any) -> str:
+    """What `get --json` shows: one line, for it may be long."""
+    from .files import json_text
 
+    document = {"key": key, **_description(value), "value": value}
     if isinstance(value, bytes | bytearray | memoryview):
-        return {"encoding": "base64", "value": base64.b64encode(value).decode()}
+        document |= {"encoding": "base64", "value": base64.b64encode(value).decode()}
     try:
-        return {"value": as_plain(value)}
+        return json_text(document)
     except InvalidType as error:
         fail(f"the value cannot be shown as JSON: {error}")
 
@@ -217,7 +220,7 @@ def _in_words(value: Any) -> str:
 def _show(value: Any) -> None:
     """For people: text and plain values as they are, arrays and tables as Python shows them."""
     if isinstance(value, str):
-        click.echo(value, nl=not value.endswith("\n"))
+        click.echo(printable(value), nl=not value.endswith("\n"))
         return
     if isinstance(value, bytes | bytearray | memoryview):
         click.echo(f"{_in_words(value)}, {size_text(len(value))}; `memories get KEY FILE` writes them")
@@ -227,4 +230,4 @@ def _show(value: Any) -> None:
     with np.printoptions(threshold=200, edgeitems=5):
         text = str(value) if hasattr(value, "shape") else repr(value)
     click.echo(f"# {_in_words(value)}")
-    click.echo(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ...")
+    click.echo(printable(text if len(text) <= SHOWN_CHARACTERS else text[:SHOWN_CHARACTERS] + " ..."))

@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeEl
 from rich.table import Table
 
 from .record import Record
-from .report import write_report
+from .report import check_place, write_report
 
 __all__ = ["Record", "run"]
 
@@ -25,12 +25,15 @@ __all__ = ["Record", "run"]
 def run(
     *, seed: int = 0, report: Path | None = None, keep: bool = False, console: Console | None = None
 ) -> Record:
-    """Show everything, and write the report. `AssertionError` where something is not as it should be."""
+    """Show everything, and write the report. `AssertionError` where something is not as it should be;
+    `InvalidValue`, before anything starts, where the report cannot be written."""
     from .. import __version__
     from .acts import ROUNDS, Show
     from .stage import set_stage
 
     console = console or Console()
+    place = report or Path.cwd() / "memories-demo.html"
+    check_place(place)
     record = Record(seed, __version__)
     started_s = time.monotonic()
     console.print("[bold]Memories at work[/bold]: replay, tiers and Memoria on two nodes, one of which dies.")
@@ -49,7 +52,7 @@ def run(
             advance()
             record.took_s = time.monotonic() - started_s
             address = stage.address
-    path = write_report(record, report or Path.cwd() / "memories-demo.html")
+    path = write_report(record, place)
     console.print(_table(record))
     console.print(f"The report: {path}", soft_wrap=True)
     if keep:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from html import escape
 from pathlib import Path
 
+from ..durable import replacing
+from ..errors import InvalidValue
 from .plot_svg import draw
 from .record import Fact, Record, shown
 
@@ -30,11 +35,35 @@ svg .note { fill: var(--soft); }
 """
 
 
+def check_place(path: Path) -> None:
+    """Make the folder that a report will be written into. `InvalidValue` where none can be written there."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if not _is_device(path):
+            tempfile.TemporaryFile(dir=path.resolve().parent).close()
+    except OSError as error:
+        raise InvalidValue(
+            f"the report cannot be written to {path}: {error.strerror or error}; name another file"
+        ) from error
+
+
 def write_report(record: Record, path: Path) -> Path:
-    """Write the page; returns its absolute path. The record itself is in it, as JSON."""
+    """Write the page, whole or not at all; returns its absolute path. The record itself is in it, as JSON."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(_page(record), encoding="utf-8")
+    page = _page(record).encode()
+    if _is_device(path):
+        path.write_bytes(page)
+    else:
+        with replacing(path.resolve()) as file:
+            file.write(page)
     return path.resolve()
+
+
+def _is_device(path: Path) -> bool:
+    """Whether it is there, and not to be replaced: a pipe, a terminal, /dev/null."""
+    return path.exists() and not path.is_file()
 
 
 def _page(record: Record) -> str:

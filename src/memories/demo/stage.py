@@ -60,7 +60,7 @@ class Stage:
 @contextmanager
 def set_stage(*, keep: bool) -> Iterator[Stage]:
     """Two nodes and a cluster whose budgets are small enough to be outrun. Leaves nothing behind, except
-    with `keep`: then Ray, the cluster and the folder stay."""
+    with `keep`: then Ray, the cluster and the folder stay, if all of it has started."""
     import ray
     from ray.cluster_utils import Cluster as Nodes
 
@@ -71,14 +71,18 @@ def set_stage(*, keep: bool) -> Iterator[Stage]:
     if ray.is_initialized():
         raise Unavailable("this process has joined a Ray already; run the demo in a process of its own")
     os.environ.update({name: value for name, value in QUICK_TO_NOTICE.items() if name not in os.environ})
-    folder = Path(tempfile.mkdtemp(prefix="memories-demo-"))
-    quiet = ExitStack()
-    quiet.enter_context(redirect_stderr(_WithoutRaylets(sys.stderr)))
-    quiet.enter_context(redirect_stdout(_WithoutRaylets(sys.stdout)))
-    nodes = Nodes(
-        initialize_head=True, head_node_args=_node("head", include_dashboard=False), shutdown_at_exit=not keep
-    )
-    try:
+    with ExitStack() as quiet, ExitStack() as left:
+        quiet.enter_context(redirect_stderr(_WithoutRaylets(sys.stderr)))
+        quiet.enter_context(redirect_stdout(_WithoutRaylets(sys.stdout)))
+        folder = Path(tempfile.mkdtemp(prefix="memories-demo-"))
+        left.callback(shutil.rmtree, folder, ignore_errors=True)
+        nodes = Nodes(
+            initialize_head=True,
+            head_node_args=_node("head", include_dashboard=False),
+            shutdown_at_exit=not keep,
+        )
+        left.callback(nodes.shutdown)
+        left.callback(ray.shutdown)
         second = nodes.add_node(**_node("second"))
         ray.init(address=nodes.address, log_to_driver=False, logging_level=logging.ERROR)
         config = ClusterConfig(
@@ -92,15 +96,12 @@ def set_stage(*, keep: bool) -> Iterator[Stage]:
             ),
         )
         cluster = connect(name=NAME, config=config)
+        if keep:
+            left.pop_all()
+            left.callback(ray.shutdown)
         yield Stage(cluster, folder, nodes, second)
         if not keep:
             cluster.shutdown(delete=True)
-    finally:
-        ray.shutdown()
-        if not keep:
-            nodes.shutdown()  # type: ignore[no-untyped-call]
-            shutil.rmtree(folder, ignore_errors=True)
-        quiet.close()
 
 
 class _WithoutRaylets(io.TextIOBase):

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import datetime
+import decimal
 import io
 import json
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from memories.cli.files import FORMATS, format_for, format_of, read_file, write_file
+from memories.cli.files import FORMATS, format_for, format_of, json_text, read_file, write_file
 from memories.errors import CorruptData, InvalidType, PickleRefused
 
 TABLE = pa.table({"n": [1, 2], "s": ["a", None]})
@@ -141,3 +145,128 @@ def test_every_value_has_a_format_that_holds_it() -> None:
         assert form.name == name
         form.write(value, io.BytesIO())
     assert set(names) <= set(FORMATS)
+
+
+def test_a_pipe_is_written_into(tmp_path: Path) -> None:
+    pipe, seen = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: seen.append(pipe.read_bytes()), daemon=True)
+    reader.start()
+    assert write_file(str(pipe), b"x" * 100_000, FORMATS["bytes"]) == 100_000
+    reader.join(20)
+    assert seen == [b"x" * 100_000]
+    assert pipe.is_fifo()
+
+
+def test_what_the_shell_calls_a_file_may_be_a_pipe() -> None:
+    """`memories get KEY >(program)` names /dev/fd/63, of which there is no real path."""
+    end, start = os.pipe()
+    try:
+        assert write_file(f"/dev/fd/{start}", "text", FORMATS["text"]) == 4
+        assert os.read(end, 10) == b"text"
+    finally:
+        os.close(start)
+        os.close(end)
+
+
+def test_a_link_stays_a_link_and_a_secret_a_secret(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    real = tmp_path / "folder" / "real.txt"
+    real.write_text("old")
+    real.chmod(0o600)
+    (tmp_path / "link.txt").symlink_to(real)
+    write(tmp_path / "link.txt", "new")
+    assert (tmp_path / "link.txt").is_symlink()
+    assert real.read_text() == "new"
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert [path.name for path in real.parent.iterdir()] == ["real.txt"]
+
+
+def test_a_file_name_may_be_as_long_as_names_can_be(tmp_path: Path) -> None:
+    write(tmp_path / ("x" * 251 + ".txt"), "text")
+    with pytest.raises(OSError, match="too long"):
+        write(tmp_path / ("x" * 252 + ".txt"), "text")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+def test_several_arrays_are_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", a=np.ones(2))
+    (tmp_path / "x.npz").rename(tmp_path / "x.npy")
+    for source in (tmp_path / "x.npy", io.BytesIO((tmp_path / "x.npy").read_bytes())):
+        with pytest.raises(CorruptData, match="read it as npz"):
+            FORMATS["npy"].read(source)
+
+
+def test_arrays_may_have_the_names_of_arguments(tmp_path: Path) -> None:
+    value = {name: np.full(2, n) for n, name in enumerate(("file", "allow_pickle", "self", "a/b"))}
+    write(tmp_path / "x.npz", value)
+    loaded = read(tmp_path / "x.npz")
+    assert {name: part.tolist() for name, part in loaded.items()} == {k: v.tolist() for k, v in value.items()}
+
+
+@pytest.mark.parametrize("names", [("a", "a.npy"), ("a.npy", "a"), ("a\0b",), ("a\ud800",)])
+def test_names_that_a_zip_file_cannot_keep_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    with pytest.raises(InvalidType):
+        write(tmp_path / "x.npz", dict.fromkeys(names, np.ones(2)))
+    assert list(tmp_path.iterdir()) == []
+
+
+NO_JSON = [
+    {"loss": float("nan")},
+    np.array([1, np.inf]),
+    np.array(["2026-01-01"], "datetime64[s]"),
+    np.array(["2026-01-01"], "datetime64[ns]"),
+    np.datetime64("2026-01-01"),
+    np.array([1j]),
+    np.array([b"a"]),
+    np.zeros(1, [("a", "i4"), ("b", "S2")]),
+    np.array([1.0], np.longdouble),
+    np.longdouble(1),
+    pa.table({"t": [datetime.datetime(2026, 1, 1)]}),
+    pa.table({"t": [b"x"]}),
+    pa.table({"t": [decimal.Decimal("1.2")]}),
+    pa.table({"t": pa.array([10**18], pa.date64())}),
+    pa.Table.from_arrays([pa.array([1]), pa.array([2])], ["a", "a"]),
+    [10**5000],
+]
+
+
+@pytest.mark.parametrize("value", NO_JSON, ids=lambda value: f"{type(value).__name__}")
+def test_what_json_does_not_know_is_said(tmp_path: Path, value: Any) -> None:
+    with pytest.raises(InvalidType):
+        write(tmp_path / "x.json", value)
+    with pytest.raises(InvalidType):
+        json_text({"value": value})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_frame_that_arrow_cannot_hold_is_said(tmp_path: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    for name in ("x.parquet", "x.arrow", "x.json"):
+        with pytest.raises(InvalidType, match="Arrow"):
+            write(tmp_path / name, pandas.DataFrame({"a": [1, "x"]}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_character_is_text_for_json_alone(tmp_path: Path) -> None:
+    for name in ("x.txt", "x.bin"):
+        with pytest.raises(InvalidType, match="--format json"):
+            write(tmp_path / name, "ab\ud800")
+    write(tmp_path / "x.json", "ü\ud800")
+    assert (tmp_path / "x.json").read_bytes() == b'"\xc3\xbc\\ud800"\n'
+    assert read(tmp_path / "x.json") == "ü\ud800"
+
+
+def test_damaged_archives_and_deep_documents_are_said_to_be(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "x.npz", x=np.arange(500))
+    whole = (tmp_path / "x.npz").read_bytes()
+    directory = whole.rindex(b"PK\x01\x02")
+    for at in (100, 120, directory, directory + 10):  # the data, the directory's beginning, the method
+        damaged = bytearray(whole)
+        damaged[at] ^= 255
+        (tmp_path / "x.npz").write_bytes(damaged)
+        with pytest.raises(CorruptData, match=r"x\.npz"):
+            read(tmp_path / "x.npz")
+    (tmp_path / "x.json").write_text("[" * 100_000 + "]" * 100_000)
+    with pytest.raises(CorruptData, match=r"x\.json"):
+        read(tmp_path / "x.json")
