@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError
 
 from ..errors import Closed, InvalidValue, NotRunning, PermissionRefused, Unavailable
 from .addresses import CLIENT_PREFIX, answers, require_answer
+from .ray_folder import short_ray_folder
 from .strangers import Answer, ask_gcs
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ class RaySession:
             log_to_driver=False,
             logging_level=logging.WARNING,
             runtime_env=None if runtime_env is None else dict(runtime_env),
+            _temp_dir=short_ray_folder(),
         )
         return cls(ray.get_runtime_context().gcs_address, started=True, pid=os.getpid())
 

@@ -55,7 +55,7 @@ a durable member makes its slots from the records in its store.
 `LocateMany`, `ReadFrom` and, where a copy has moved or is bad, another round.
 
 What is durable when a store is acknowledged: the copies that its options ask for exist, confirmed by their
-members; nothing older can come back. See `stores`, `deletes`, `doubts`, `transfers`, `rebuild` and
-`membership` for why. What a coordinator loses with its life: nothing but its queue; clients repeat their
-requests.
+members; nothing older can come back. See `stores`, `deletes`, `doubts`, `transfers`, `withdrawals`,
+`rebuild` and `membership` for why. What a coordinator loses with its life: nothing but its queue; clients
+repeat their requests.
 """

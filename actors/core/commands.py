@@ -89,8 +89,8 @@ class DropMany:
 class MarkMany:
     """Replace what is older than the version by a tombstone or a "superseded" mark, without value.
 
-    `withdrawn`: a value of this very version as well, if an earlier command has put it. Durable members have
-    fsynced it when they answer.
+    `withdrawn`: a value of that very version as well, be it the same or newer, if an earlier command has put
+    it; such a put that arrives later is refused. Durable members have fsynced the mark when they answer.
     """
 
     fence: Fence
@@ -98,7 +98,7 @@ class MarkMany:
     version: Version
     keys: tuple[str, ...]
     clients: Mapping[str, Clients]
-    withdrawn: bool = False
+    withdrawn: Version | None = None
 
 
 @dataclass(frozen=True, slots=True)

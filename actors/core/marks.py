@@ -50,15 +50,26 @@ class Marks:
         core.outbox.send(MarkMany(fence, Kind.SUPERSEDED, self._version, self._keys, clients), self)
 
     def answered(self, command: MemberCommand, answer: Answer | None) -> None:
-        core = self._core
-        orphans = []
-        outcomes = answer.outcomes if isinstance(answer, Done) else None
-        for row, key in enumerate(self._keys):
-            core.doubts.remove_uncertain(key, self._member)
-            if answer is None or (outcomes is not None and outcomes[row] is not Outcome.OK):
-                continue
-            if key in core.catalog.entries:
-                core.catalog.add_mark(key, self._member)
-            else:
-                orphans.append((key, self._version))
-        core.transfers.remove(self._member, orphans)
+        for key in self._keys:
+            self._core.doubts.remove_uncertain(key, self._member)
+        if isinstance(command, MarkMany) and answer is not None:
+            note_marks(self._core, command, answer)
+
+
+def note_marks(core: CoordinatorCore, command: MarkMany, answer: Answer) -> None:
+    """The member has written these marks: let the catalog know, or have it forget those of no key of ours.
+
+    Where the catalog has a newer version meanwhile, whoever stored that has cleared the member, or marked it.
+    """
+    member = command.fence.member
+    outcomes = answer.outcomes if isinstance(answer, Done) else None
+    orphans = []
+    for row, key in enumerate(command.keys):
+        if outcomes is not None and outcomes[row] is not Outcome.OK:
+            continue
+        entry = core.catalog.entries.get(key)
+        if entry is None:
+            orphans.append((key, command.version))
+        elif entry.version == command.version and member not in entry.holders:
+            core.catalog.add_mark(key, member)
+    core.transfers.remove(member, orphans)

@@ -142,6 +142,7 @@ class Requests:
         for key in request.keys:
             busy.pop(key, None)
         core.rebuild.released(request.keys)
+        core.transfers.released(request.keys)
         if self.recheck:
             again = self.recheck.intersection(request.keys)
             self.recheck -= again

@@ -73,18 +73,26 @@ class SlotTable:
         here = self.slots.get(key)
         if here is not None and here.version > version:
             return False
+        return not self._is_removed(key, version, stamp)
+
+    def _is_removed(self, key: str, version: Version, stamp: int) -> bool:
+        """Whether a later command than the one with this stamp has removed the version."""
         removal = self._removals.get(key)
-        return removal is None or stamp >= removal[0] or version > removal[1]
+        return removal is not None and stamp < removal[0] and version <= removal[1]
+
+    def _remember_removal(self, key: str, version: Version, stamp: int) -> None:
+        """From now on, nothing that was sent before this stamp brings the version back."""
+        removal = self._removals.get(key)
+        if removal is None or removal[0] < stamp:
+            self._removals[key] = (stamp, version)
+            self._removal_order.append((stamp, key))
 
     def droppable(self, command: DropMany) -> tuple[str, ...]:
         """Which keys the command removes; from now on, nothing that was sent before it brings them back."""
         stamp = command.fence.stamp
         keys: dict[str, None] = {}
         for key, version in zip(command.keys, command.versions, strict=True):
-            removal = self._removals.get(key)
-            if removal is None or removal[0] < stamp:
-                self._removals[key] = (stamp, version)
-                self._removal_order.append((stamp, key))
+            self._remember_removal(key, version, stamp)
             here = self.slots.get(key)
             if here is None or here.stamp > stamp:
                 continue
@@ -130,13 +138,18 @@ class SlotTable:
                     return Outcome.OK
                 return replace(found, stamp=stamp)
             case MarkMany():
-                if here is not None and here.version > command.version:
-                    return Outcome.STALE
-                if here is not None and here.version == command.version:
-                    given_up = command.withdrawn and here.kind is Kind.VALUE and here.stamp < stamp
-                    if not given_up:
-                        return Outcome.OK
-                if not self.accepts(key, command.version, stamp):
+                withdrawn = False
+                if command.withdrawn is not None:
+                    self._remember_removal(key, command.withdrawn, stamp)
+                    withdrawn = (
+                        here is not None
+                        and here.version == command.withdrawn
+                        and here.kind is Kind.VALUE
+                        and here.stamp < stamp
+                    )
+                if here is not None and here.version >= command.version and not withdrawn:
+                    return Outcome.OK if here.version == command.version else Outcome.STALE
+                if self._is_removed(key, command.version, stamp):
                     return Outcome.STALE
                 return Slot(command.version, command.kind, 0, command.clients.get(key, ()), stamp)
             case UpdateMany():

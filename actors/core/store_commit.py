@@ -25,8 +25,10 @@ def enter_values(
     sizes: Sequence[int],
     holders: tuple[MemberId, ...],
     marked: Collection[MemberId],
+    dropped: Collection[MemberId],
 ) -> None:
-    """From now on these keys have this version at `holders`; at `marked` stands that it exists."""
+    """From now on these keys have this version at `holders`; at `marked` stands that it exists, and at
+    `dropped` nothing any more."""
     client, sequence = event.request
     catalog = core.catalog
     entries = catalog.entries
@@ -44,7 +46,8 @@ def enter_values(
         else:
             clients = merged(old.clients, client, sequence, limit)
             if old.marks:
-                marks = tuple(member for member in old.marks if member not in holders)
+                gone = (*holders, *dropped)
+                marks = tuple(member for member in old.marks if member not in gone)
         if new_marks:
             marks = (*marks, *(member for member in new_marks if member not in marks))
         entry = Entry(version, Kind.VALUE, size, clients, wanted, changed_s=now)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from .commands import DropMany, MarkMany, MemberCommand, PutMany
 from .events import Done
+from .marks import note_marks
 from .model import Kind, MemberId, Outcome
 from .outbox import Answer
 from .placement import no_member_of
 from .store_commit import clients_of_all, clients_of_others, enter_values
+from .withdrawals import withdrawals
 
 if TYPE_CHECKING:
     from .stores import StoreRequest
@@ -37,9 +40,12 @@ class StoreGroup:
         self.cleared: set[MemberId] = set()
         self.bad: dict[MemberId, list[str]] = {}
         """Members that refused some keys, with the keys that they took."""
-        self.replaced = False
-        """Whether an old value has been replaced somewhere, or may have been."""
+        self.replaced: dict[MemberId, Collection[str]] = {}
+        """Where our value took the place of an old one, or may have, and of which keys; lives that are over
+        included."""
         self.undone: set[MemberId] = set()
+        self.left_marks: list[tuple[MarkMany, Answer]] = []
+        """Marks that stand where our value was taken back."""
         self.lives: dict[MemberId, int] = {}
         """The incarnations that have answered: what an earlier life said does not count."""
         self.durable_lives: set[MemberId] = set()
@@ -157,7 +163,7 @@ class StoreGroup:
                 self.keys,
                 clients_of_all(self.core, self.request.event.request, self.keys),
                 # It took some of the keys. (What a life before this one took is in its inventory.)
-                withdrawn=member in self.bad,
+                withdrawn=self.request.version if member in self.bad else None,
             )
         )
 
@@ -179,27 +185,36 @@ class StoreGroup:
             self.core.placement.reserve(member, -self.nbytes)
             if answer is None:
                 self.uncertain |= member in self.core.doubts.dark
-                self.replaced |= member in self.old
+                self._note_replaced(member, self.keys)
             elif outcomes is None or not any(outcomes):
                 self.good.append(member)
-                self.replaced |= member in self.old
+                self._note_replaced(member, self.keys)
             else:
                 # Some keys may have been put: step 3 (or going back) clears this member as well.
                 taken = [key for key, o in zip(self.keys, outcomes, strict=True) if o is Outcome.OK]
                 self.bad[member] = taken
                 self.targets.remove(member)
-                self.replaced |= member in self.old and bool(taken)
+                self._note_replaced(member, taken)
                 self.old.add(member)
         elif answer is not None and (outcomes is None or Outcome.ERROR not in outcomes):
-            (self.cleared if self.failed is None else self.undone).add(member)
-            if isinstance(command, MarkMany):
-                self.marked.add(member)
-        elif answer is None:
-            self.uncertain |= member in self.core.doubts.dark
-        elif not self.open:
-            self.core.stalled.append(self)  # a medium that fails: again at the next tick
-            return
+            if self.failed is None:
+                self.cleared.add(member)
+                if isinstance(command, MarkMany):
+                    self.marked.add(member)
+            elif isinstance(command, MarkMany):
+                self.left_marks.append((command, answer))
+        else:
+            self.undone.discard(member)
+            if answer is None:
+                self.uncertain |= member in self.core.doubts.dark
+            elif not self.open:
+                self.core.stalled.append(self)  # a medium that fails: again at the next tick
+                return
         self.advance()
+
+    def _note_replaced(self, member: MemberId, keys: Collection[str]) -> None:
+        if keys and member in self.old:
+            self.replaced[member] = keys
 
     # -- the end ------------------------------------------------------------------------------------
 
@@ -224,7 +239,8 @@ class StoreGroup:
         """Whether the old values are as safe without our copies as they have to be.
 
         One copy that was not replaced would not do: its member may have died and not be missed yet, or
-        die before there are others, and ours, which are to be removed, took the place of the rest.
+        die before there are others, and ours, which are to be removed or are lost, took the place of the
+        rest.
         """
         if self.clearing:
             return False
@@ -233,7 +249,7 @@ class StoreGroup:
         placement, entries = self.core.placement, self.core.catalog.entries
         for key in self.keys:
             entry = entries.get(key)
-            ours = {*self.good, *(member for member, taken in self.bad.items() if key in taken)}
+            ours = {member for member, taken in self.replaced.items() if key in taken}
             if entry is None or entry.kind is not Kind.VALUE or not ours:
                 continue
             left = [m for m in entry.holders if m not in ours and placement.is_trusted(m)]
@@ -244,10 +260,12 @@ class StoreGroup:
     def _undo(self) -> None:
         """Remove what was put, and answer when none of it is left."""
         core = self.core
-        versions = (self.request.version,) * len(self.keys)
+        ours = [(key, self.request.version) for key in self.keys]
         for member in (*self.good, *self.bad):
             if member in core.placement.ready and member not in self.undone:
-                self._send(DropMany(core.outbox.fence(member), self.keys, versions, exact=True))
+                self.undone.add(member)
+                for command in withdrawals(core, member, ours):
+                    self._send(command)
         if self.open:
             return
         assert self.failed is not None
@@ -258,6 +276,9 @@ class StoreGroup:
                 entry = core.catalog.entries.get(key)
                 if entry is not None and member in entry.holders:
                     core.catalog.remove_holder(key, member)
+        for mark, answer in self.left_marks:
+            if core.placement.is_trusted(mark.fence.member, mark.fence.incarnation):
+                note_marks(core, mark, answer)
         core.doubts.check_lost(self.keys)
         core.transfers.check(self.keys)
         if self.uncertain or self.request.took_effect:
@@ -284,7 +305,10 @@ class StoreGroup:
         core, request = self.core, self.request
         options = request.event.options
         holders = tuple(self.good)
-        enter_values(core, request.event, request.version, self.keys, self.sizes, holders, self.marked)
+        dropped = self.cleared - self.marked
+        enter_values(
+            core, request.event, request.version, self.keys, self.sizes, holders, self.marked, dropped
+        )
         request.copies = min(request.copies, len(core.placement.nodes(holders)))
         request.durable = request.durable and core.placement.durable(holders)
         if not core.placement.enough(options, holders):

@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from .commands import Announce, CopyMany, DropMany, MemberCommand
+from .commands import Announce, CopyMany, MarkMany, MemberCommand
 from .events import Done
+from .marks import note_marks
 from .model import MemberId, Outcome, Version
 from .outbox import Answer
+from .withdrawals import withdrawals
 
 if TYPE_CHECKING:
     from .catalog import Entry
@@ -121,23 +123,32 @@ class Removal:
     def __init__(self, core: CoordinatorCore, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
         self.core = core
         self.member = member
-        self.keys = tuple(key for key, _ in items)
-        self.versions = tuple(version for _, version in items)
+        self.items = items
+        self._open = 0
+        self._failed = False
 
     def advance(self) -> None:
         if self.member not in self.core.placement.ready:
             self._release()
             return
-        fence = self.core.outbox.fence(self.member)
-        self.core.outbox.send(DropMany(fence, self.keys, self.versions, exact=True), self)
+        self._failed = False
+        for command in withdrawals(self.core, self.member, self.items):
+            self._open += 1
+            self.core.outbox.send(command, self)
 
     def answered(self, command: MemberCommand, answer: Answer | None) -> None:
-        failed = isinstance(answer, Done) and answer.outcomes and Outcome.ERROR in answer.outcomes
-        if failed:
+        self._open -= 1
+        if isinstance(answer, Done) and answer.outcomes and Outcome.ERROR in answer.outcomes:
+            self._failed = True
+        elif isinstance(command, MarkMany) and answer is not None:
+            note_marks(self.core, command, answer)
+        if self._open:
+            return
+        if self._failed:
             self.core.stalled.append(self)
         else:
             self._release()
 
     def _release(self) -> None:
-        for key in self.keys:
+        for key, _ in self.items:
             self.core.doubts.remove_uncertain(key, self.member)

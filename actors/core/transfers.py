@@ -30,6 +30,8 @@ class Transfers:
         self.copying: dict[str, Transfer] = {}
         """Keys that are being copied."""
         self._leftovers: dict[MemberId, list[tuple[str, Version]]] = {}
+        self._held_back: dict[str, list[tuple[MemberId, Version]]] = {}
+        """Leftovers of busy keys: whoever is changing the key may be about to clear them as well."""
         self.starving: dict[str, None] = {}
         """Keys that want another copy, for which there is no place now."""
         self.refusals = Refusals(core.clock)
@@ -85,11 +87,21 @@ class Transfers:
             self.check((key,))
 
     def remove(self, member: MemberId, items: Sequence[tuple[str, Version]]) -> None:
-        """Drop these versions at a member, at the end of this event."""
-        if items:
-            self._leftovers.setdefault(member, []).extend(items)
-            for key, _ in items:
-                self._core.doubts.add_uncertain(key, member)
+        """Drop these versions at a member, at the end of this event or as soon as nobody changes the key."""
+        core = self._core
+        for key, version in items:
+            core.doubts.add_uncertain(key, member)
+            if key in core.requests.busy:
+                self._held_back.setdefault(key, []).append((member, version))
+            else:
+                self._leftovers.setdefault(member, []).append((key, version))
+
+    def released(self, keys: Iterable[str]) -> None:
+        """Nobody is changing these keys any more."""
+        if self._held_back:
+            for key in keys:
+                for member, version in self._held_back.pop(key, ()):
+                    self._leftovers.setdefault(member, []).append((key, version))
 
     def check(self, keys: Iterable[str]) -> None:
         """Look soon whether these keys have the copies that they want."""
@@ -112,7 +124,8 @@ class Transfers:
     @property
     def idle(self) -> bool:
         """Whether nothing is being copied and nothing waits for it."""
-        return not (self._queue or self.copying or self._leftovers or self.refusals or self.traffic)
+        leftovers = self._leftovers or self._held_back
+        return not (self._queue or self.copying or leftovers or self.refusals or self.traffic)
 
     def send_removals(self) -> None:
         """Send what `remove` has gathered, as one command for each member."""

@@ -18,6 +18,7 @@ from memories.demo.record import shown
 
 MEMORIES = Path(sys.executable).parent / "memories"
 LONGEST_S = 180.0
+LONG = "a-temporary-folder-whose-name-is-too-long-for-sockets"
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +29,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def record(folder: Path) -> dict[str, Any]:
     """One run, and what it says it did."""
-    (folder / "tmp").mkdir()
+    (folder / LONG).mkdir()
     env = os.environ | {
         "HOME": str(folder / "home"),
         "MEMORIES_HOME": str(folder / "data"),
-        "TMPDIR": str(folder / "tmp"),
+        "TMPDIR": str(folder / LONG),
     }
     command = [str(MEMORIES), "demo", "--seed", "3", "--report", str(folder / "demo.html"), "--json"]
     before = {process.pid for process in psutil.process_iter()}
@@ -77,7 +78,7 @@ def test_everything_happened(record: dict[str, Any]) -> None:
 @pytest.mark.slow
 def test_nothing_but_the_report_is_left(record: dict[str, Any], folder: Path) -> None:
     left = [path for path in folder.rglob("*") if path.is_file() and ".cache" not in path.parts]
-    ours = [path for path in left if not path.is_relative_to(folder / "tmp" / "ray")]
+    ours = [path for path in left if not path.is_relative_to(folder / LONG / "ray")]
     assert ours == [folder / "demo.html"], ours
 
 

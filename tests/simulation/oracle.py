@@ -273,6 +273,8 @@ class Oracle:
         coordinator = self.world.coordinator
         if coordinator is None or not coordinator.serving or coordinator.stalled:
             return
+        if self.world.view_log[-1].owner != coordinator.name:
+            return  # an older one has woken and taken over: this one need not know what happens there
         core = coordinator.core
         located = core.queries._locate(key, "")
         if located.outcome is Outcome.UNAVAILABLE:

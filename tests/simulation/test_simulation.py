@@ -50,11 +50,13 @@ def test_2000_seeds(seeds: int | None) -> None:
     run_seeds(20_000, seeds or 2000, 300)
 
 
-@pytest.mark.parametrize("seed", [48, 10_061, 10_593])
+@pytest.mark.parametrize("seed", [48, 470, 1276, 10_061, 10_593, 30_153])
 def test_seeds_that_have_found_something(seed: int) -> None:
     """48: a repeated store put the rest of its keys under the version of those that an earlier coordinator
     had stored. 10,593 and 10,061: a store, and a delete, that came after a later one of its client was said
-    to be outdone before that one was safe.
+    to be outdone before that one was safe. 1,276: a store said that it had changed nothing when the copy was
+    lost that had replaced the old one. 470 and 30,153: a copy, and a value that was taken back, had replaced
+    a mark that nobody wrote again, and an older value came back, or nothing.
     """
     run_seed(seed, 300)
 

@@ -66,11 +66,15 @@ def set_stage(*, keep: bool) -> Iterator[Stage]:
 
     from ..actors.cluster import connect
     from ..actors.config import ClusterConfig
+    from ..actors.ray_folder import short_ray_folder
     from ..tiers.policies import MigrationPolicy
 
     if ray.is_initialized():
         raise Unavailable("this process has joined a Ray already; run the demo in a process of its own")
     os.environ.update({name: value for name, value in QUICK_TO_NOTICE.items() if name not in os.environ})
+    short = short_ray_folder()
+    if short is not None:
+        os.environ["RAY_TMPDIR"] = os.path.dirname(short)  # all of Ray is to agree on it
     with ExitStack() as quiet, ExitStack() as left:
         quiet.enter_context(redirect_stderr(_WithoutRaylets(sys.stderr)))
         quiet.enter_context(redirect_stdout(_WithoutRaylets(sys.stdout)))

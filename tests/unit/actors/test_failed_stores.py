@@ -35,6 +35,24 @@ def test_the_last_live_copy_is_not_given_up_for_one_on_a_member_that_has_died_un
     assert [cluster.get("a"), cluster.values["n2/warm"]] == [2, {"a": 2}]
 
 
+def test_that_nothing_was_changed_is_not_said_where_the_copy_that_replaced_the_old_one_is_lost() -> None:
+    cluster = PerfectCluster(nodes=2)
+    cluster.store({"a": 1}, tier="warm", replicas=2)
+    request = cluster.request()
+    # 1. n1/warm takes the new value in the place of the old one; n2/warm dies before it answers.
+    cluster.down.add("n2/warm")
+    assert cluster.store({"a": 2}, request, tier="warm", replicas=2) is None
+    assert cluster.values["n1/warm"] == {"a": 2}
+    cluster.handle(MemberLost("n2/warm", 1))
+    # 2. n1/warm is lost as well: of the old value, and of the new one, nothing is left.
+    cluster.down.add("n1/warm")
+    cluster.handle(MemberLost("n1/warm", 1))
+    assert request not in cluster.replies
+    for _ in range(5):
+        cluster.tick(10.0)
+    assert cluster.replies[request].outcomes == (Outcome.UNKNOWN,)
+
+
 def test_a_store_goes_back_where_the_old_value_keeps_all_its_copies() -> None:
     cluster = PerfectCluster(nodes=2)
     cluster.store({"a": 1}, replicas=2, durable=True)

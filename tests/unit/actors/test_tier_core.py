@@ -153,3 +153,27 @@ def test_only_the_newest_coordinator_resets_a_member(tier: TierCore) -> None:
     assert tier.reset(ResetMember("n1/warm", 7, 3), 8) != []
     assert tier.slots == {}
     assert tier.info == replace(ME, incarnation=8, highest_epoch=3)
+
+
+def test_a_mark_takes_the_place_of_what_is_withdrawn_though_that_is_newer(tier: TierCore) -> None:
+    carry_out(tier, put(1, 5))
+    mark = MarkMany(fence(3), Kind.SUPERSEDED, Version(1, 2), ("a",), {}, withdrawn=Version(1, 5))
+    assert carry_out(tier, mark).outcomes is None
+    assert (tier.slots["a"].version, tier.slots["a"].kind) == (Version(1, 2), Kind.SUPERSEDED)
+    assert carry_out(tier, put(2, 5)).outcomes == (Outcome.STALE,)  # it was sent before
+    assert carry_out(tier, put(4, 6)).outcomes is None
+
+
+@pytest.mark.parametrize("here", [4, 6])
+def test_a_mark_leaves_what_is_newer_and_not_withdrawn(tier: TierCore, here: int) -> None:
+    carry_out(tier, put(1, here))
+    mark = MarkMany(fence(2), Kind.SUPERSEDED, Version(1, 2), ("a",), {}, withdrawn=Version(1, 5))
+    assert carry_out(tier, mark).outcomes == (Outcome.STALE,)
+    assert tier.slots["a"].version == Version(1, here)
+
+
+def test_a_mark_leaves_what_was_put_again_after_it_was_sent(tier: TierCore) -> None:
+    carry_out(tier, put(3, 5))
+    mark = MarkMany(fence(2), Kind.SUPERSEDED, Version(1, 2), ("a",), {}, withdrawn=Version(1, 5))
+    assert carry_out(tier, mark).outcomes == (Outcome.STALE,)
+    assert tier.slots["a"].kind is Kind.VALUE
