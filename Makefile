@@ -55,7 +55,7 @@ format: $(STAMP) ## rewrite the code in the house format
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMP) ## all benchmarks; writes docs/benchmarks.md
+bench: $(STAMP) system ## all benchmarks; writes docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 docs: $(STAMP) ## the documentation as a site, in site/

@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
-from ray._common.utils import get_default_ray_temp_dir
+from ray._common import utils
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +23,8 @@ def short_ray_folder() -> str | None:
     than the system allows (107, on macOS 103): what batch systems and test runners call a temporary folder
     often has.
     """
-    folder = get_default_ray_temp_dir()
+    ray_utils: Any = utils  # without types
+    folder: str = ray_utils.get_default_ray_temp_dir()
     longest = 103 if sys.platform == "darwin" else 107
     if sys.platform == "win32" or len(os.fsencode(folder + LONGEST_SOCKET)) <= longest:
         return None
