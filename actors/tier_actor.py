@@ -38,7 +38,7 @@ from .reports import HostReport
 from .shared_blobs import SharedBlobs
 from .tier_media import Medium, open_medium
 from .tier_reading import TierReading
-from .tier_records import record_of, slot_of
+from .tier_records import record_of, slot_of, stands
 
 log = logging.getLogger(__name__)
 
@@ -306,7 +306,9 @@ class TierActor:
                         self._blobs.update(record_of(key, slot, old))
         except (StorageFull, CapacityExceeded) as error:
             log.warning("full: %s", error, extra=self._about(action))
-            return self._outcomes_after_failure(action, Outcome.FULL)
+            # A value may go elsewhere; marks, and changes of what is here, are asked for until they stand.
+            is_value = isinstance(action.command, cmd.PutMany | cmd.CopyMany)
+            return self._outcomes_after_failure(action, Outcome.FULL if is_value else Outcome.ERROR)
         except Exception:  # whatever it is: who is not answered asks again for ever
             log.exception("a write failed", extra=self._about(action))
             return self._outcomes_after_failure(action, Outcome.ERROR)
@@ -339,12 +341,13 @@ class TierActor:
         }
 
     def _outcomes_after_failure(self, action: core.Write, outcome: Outcome) -> tuple[Outcome, ...]:
-        """`put_many` may have stored some, each whole: look which."""
-        found = []
-        for key, slot in zip(action.keys, action.slots, strict=True):
-            record = self._blobs.record(key)
-            found.append(Outcome.OK if record is not None and record.version == slot.version else outcome)
-        return tuple(found)
+        """`put_many` may have stored some, each whole: look which. Changes are made again."""
+        if isinstance(action.command, cmd.UpdateMany):
+            return (outcome,) * len(action.keys)
+        return tuple(
+            Outcome.OK if stands(self._blobs.record(key), slot) else outcome
+            for key, slot in zip(action.keys, action.slots, strict=True)
+        )
 
     def _with_checksums(self, blob: Blob) -> Blob:
         """Durable tiers check what they write, the disk's while it works; memory tiers do when bytes move."""
@@ -357,10 +360,8 @@ class TierActor:
         try:
             self._blobs.remove_many(action.keys)
         except (MemoriesError, OSError):
-            log.exception(
-                "an erase failed",
-                extra={"key": action.keys[0], "keys": len(action.keys), "member": self._core.info.member},
-            )
+            about = {"key": action.keys[0], "keys": len(action.keys), "member": self._core.info.member}
+            log.exception("an erase failed", extra=about)
             return tuple(
                 Outcome.ERROR if self._blobs.record(key) is not None else Outcome.OK for key in action.keys
             )

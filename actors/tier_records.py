@@ -41,3 +41,11 @@ def slot_of(record: Record) -> Slot:
         record.priority,
         record.expires_s,
     )
+
+
+def stands(record: Record | None, slot: Slot) -> bool:
+    """Whether what a medium holds is of this version, and a value or a mark as the slot says."""
+    if record is None:
+        return False
+    there = slot_of(record)
+    return (there.version, there.kind) == (slot.version, slot.kind)
