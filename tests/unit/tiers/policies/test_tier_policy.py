@@ -100,6 +100,15 @@ def test_what_rose_because_it_is_read_is_not_on_probation() -> None:
     assert hot.due(10.0) == [Due("new", "probation")]
 
 
+def test_what_is_let_go_again_is_on_probation_anew_in_hot_alone() -> None:
+    for tier, named in (("hot", [Due("a", "probation")]), ("warm", [])):
+        policy = TierPolicy(tier, 1000)
+        policy.on_store("a", 1, 0.0, pinned=True)
+        policy.set_pinned("a", False, 10.0)
+        assert policy.due(12.9) == []
+        assert policy.due(13.0) == named
+
+
 def test_pressure_takes_lower_priorities_first_and_never_what_is_pinned() -> None:
     tier = TierPolicy("warm", 100, MigrationPolicy(eviction="lru"))
     tier.on_store("dear", 10, 0.0, priority=5.0)
@@ -227,7 +236,8 @@ class TierMachine(RuleBasedStateMachine):
     def set_pinned(self, key: str, pinned: bool) -> None:
         self.tier.set_pinned(key, pinned, self.now_s)
         if key in self.known and self.known[key]["pinned"] != pinned:
-            self.known[key] |= {"pinned": pinned, "leaving": False, "used": self.now_s, "trial": None}
+            trial = None if pinned else self.now_s  # let go again, it is on probation as if it were new
+            self.known[key] |= {"pinned": pinned, "leaving": False, "used": self.now_s, "trial": trial}
 
     def can_leave(self) -> dict[str, dict[str, Any]]:
         return {key: known for key, known in self.known.items() if not (known["leaving"] or known["pinned"])}
