@@ -16,8 +16,11 @@ from pathlib import Path
 
 from ..durable import make_private_folder, replacing
 from ..errors import CorruptData
+from ..reserve import Reserve
 
 MAX_DISKS = 256
+_RESERVE_BYTES = 64 << 10
+"""Kept back for the epoch: a disk that could not note it would take no command, not even to delete."""
 
 
 class Disk:
@@ -27,6 +30,7 @@ class Disk:
         make_private_folder(root)
         self.folder, self._lock = _take_free_folder(root)
         self._file = self.folder / "member.json"
+        self._reserve = Reserve(self.folder / "member.reserve", _RESERVE_BYTES)
         if self._file.exists():
             try:
                 stored = json.loads(self._file.read_text())
@@ -37,17 +41,18 @@ class Disk:
                 ) from error
         else:
             self.identity, self.epoch = uuid.uuid4().hex, 0
-            self._write()
+            self._write(self.epoch)
 
     def raise_epoch(self, epoch: int) -> None:
         """Note that a coordinator of this epoch was obeyed. On stable storage when it returns."""
         if epoch > self.epoch:
-            self.epoch = epoch
-            self._write()
+            self._reserve.take()
+            self._reserve.used_for(lambda: self._write(epoch))
+            self.epoch = epoch  # not before: what is asked for again is then written again
 
-    def _write(self) -> None:
+    def _write(self, epoch: int) -> None:
         with replacing(self._file) as file:
-            file.write(json.dumps({"identity": self.identity, "epoch": self.epoch}).encode())
+            file.write(json.dumps({"identity": self.identity, "epoch": epoch}).encode())
 
     def release(self) -> None:
         """Give the folder up."""

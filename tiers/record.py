@@ -58,6 +58,11 @@ class Record:
         """Bytes of the value's buffers and header, before compression: what a budget counts."""
         return sum(self.lengths) + len(self.header)
 
+    @property
+    def is_mark(self) -> bool:
+        """Whether it only says that a value is gone, or older than another."""
+        return self.tombstone or self.superseded
+
     def expired(self, now_s: float) -> bool:
         """Whether the entry's time to live has run out."""
         return self.expires_s is not None and now_s >= self.expires_s

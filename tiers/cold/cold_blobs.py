@@ -46,7 +46,7 @@ class ColdBlobs(BlobStore):
     for up to 32 MB of small values. **After a crash** each key has its old blob or its new one.
     **Damage** is found by checksums: reading the blob raises `CorruptData`, which names the file; a
     damaged file is moved to the folder `quarantine`, everything else goes on, and the key stays damaged,
-    not older, until it is written again. A full disk raises `StorageFull` and changes nothing.
+    not older, until it is written again. A full disk raises `StorageFull`, unchanged, but takes deletions.
 
     A blob may come without checksums (``record.checksums`` empty): they are computed while the disk
     works, and are in the record from then on. Buffers of uncompressed Arrow files are read-only views of
@@ -123,7 +123,7 @@ class ColdBlobs(BlobStore):
                 record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
             stored = pack_payload(blob.buffers, method, level)
             described = Description(record.key, record.pack(), stored.lengths, stored.compression)
-            return Change(_PUT, record.key, described, stored.buffers, stored.nbytes)
+            return Change(_PUT, record.key, described, stored.buffers, stored.nbytes, is_mark=record.is_mark)
         temporary = self._folder.values / f"{next(self._temporaries):x}{TEMPORARY}"
         try:
             with disk_errors(f"storing {record.key!r:.80}"):
@@ -198,7 +198,8 @@ class ColdBlobs(BlobStore):
             return
         names = self._file_names(made, frames)
         with disk_errors("writing to the cold store"), named(names, self._folder.values):
-            placed = self._log.append(frames, sync=len(names) < len(made))
+            frees_room = all(change.frees_room for change in made)
+            placed = self._log.append(frames, sync=len(names) < len(made), frees_room=frees_room)
         self._apply(made, frames, placed)
         if compaction.worth_compacting(self._log):
             # What was written stays written, whatever becomes of this.

@@ -14,9 +14,9 @@ from typing import NamedTuple
 from ...durable import make_private_folder, sync_folder
 from ...errors import CorruptData, InvalidValue, PermissionRefused, StorageFull, Unavailable
 from ...folder_locks import lock_folder
+from ...reserve import NO_ROOM, Reserve
 from ..formats import check_format
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _VALUE_FILE = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16})\.([a-z0-9]{1,8})")
 _SEGMENT_FILE = re.compile(r"([0-9a-f]{16})\.(?:segment|index)")
 TEMPORARY = ".temporary"
@@ -24,6 +24,8 @@ FORMAT = 1
 """Of everything in the folder: raised whenever frames, files, records or headers change, so that an older
 library never opens what it would misunderstand."""
 _FORMAT_FILE = "format"
+_RESERVE_BYTES = 1 << 20
+"""Kept back for deletions on a full disk: some ten thousand."""
 
 
 class FileName(NamedTuple):
@@ -55,7 +57,7 @@ def disk_errors(doing: str) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as error:
-        if error.errno in _FULL:
+        if error.errno in NO_ROOM:
             raise StorageFull(
                 f"no room left while {doing}: {error}. Nothing was changed; free some space"
             ) from error
@@ -84,6 +86,7 @@ class Folder:
             for leftover in [*self.values.glob("*" + TEMPORARY), *self.segments.glob("*" + TEMPORARY)]:
                 leftover.unlink()
             sync_folder(self.path)
+        self.reserve = Reserve(self.path / "reserve", _RESERVE_BYTES)
 
     def _locked(self) -> int:
         if not self.path.exists():

@@ -46,8 +46,16 @@ class SegmentLog:
         number = self.segments[-1].number + 1 if self.segments else 1
         self.segments.append(Segment(self._folder.segments, number, create=True))
 
-    def append(self, frames: Sequence[NewFrame], *, sync: bool) -> list[Place]:
-        """Write frames, durably with `sync`; returns where they are. On an error nothing was written."""
+    def append(self, frames: Sequence[NewFrame], *, sync: bool, frees_room: bool = False) -> list[Place]:
+        """Write frames, durably with `sync`; returns where they are. On an error nothing was written. What
+        `frees_room` may use the room that is kept back for it."""
+        reserve = self._folder.reserve
+        reserve.take()
+        if frees_room:
+            return reserve.used_for(lambda: self._append(frames, sync))
+        return self._append(frames, sync)
+
+    def _append(self, frames: Sequence[NewFrame], sync: bool) -> list[Place]:
         if self.active.nbytes >= SEGMENT_BYTES:
             self.rotate()
         segment = self.active

@@ -69,7 +69,9 @@ def build(folder: Path, file_format: str, compression: str) -> dict[str, Any]:
 
 def mutate(folder: Path, generator: random.Random) -> str:
     """Damage one file, or swap two; returns what was done."""
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and p.name != "lock" and p.stat().st_size)
+    files = sorted(
+        p for p in folder.rglob("*") if p.is_file() and p.name not in ("lock", "reserve") and p.stat().st_size
+    )
     target = generator.choice(files)
     content = bytearray(target.read_bytes())
     kind = generator.choice(["flip", "flip", "flip", "cut", "zero", "noise", "grow", "swap", "move", "turn"])
