@@ -10,6 +10,7 @@ import ctypes
 import mmap
 import os
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import pyarrow as pa
 from ....errors import CorruptData
 from .container import Closing, Container, OpenContainer, check_extent, damage
 
+_ALIGNED_FROM_BYTES = 1 << 20
 _WRITE_BYTES = 8 * 1024 * 1024
 _START_WRITEBACK = 2  # SYNC_FILE_RANGE_WRITE
 
@@ -30,8 +32,10 @@ class ArrowContainer(Container):
         names = [*(f"buffer {number}" for number in range(len(streams))), "checksums", "description"]
         schema = pa.schema([pa.field(name, pa.large_binary(), nullable=False) for name in names])
         nothing = memoryview(b"")
+        large = bool(streams) and streams[0].nbytes >= _ALIGNED_FROM_BYTES
         with _WriteBehind(path) as sink, pa.ipc.new_file(sink, schema) as writer:
-            writer.write_batch(_batch(schema, [*streams, nothing, nothing]))
+            filler = _filler(schema) if large else None
+            writer.write_batch(_batch(schema, [*streams, nothing, nothing]), custom_metadata=filler)
             end = closing()
             writer.write_batch(_batch(schema, [*(nothing for _ in streams), end.tables, end.description]))
 
@@ -45,6 +49,18 @@ def _batch(schema: pa.Schema, streams: Sequence[memoryview]) -> pa.RecordBatch:
         offsets = pa.py_buffer(b"".join(n.to_bytes(8, "little") for n in (0, stream.nbytes)))
         columns.append(pa.Array.from_buffers(pa.large_binary(), 1, [None, offsets, pa.py_buffer(stream)], 0))
     return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+@lru_cache(64)
+def _filler(schema: pa.Schema) -> dict[str, str]:
+    """Metadata of a first batch after which its first buffer begins with a page: a part of it that is
+    wanted then lies in half as many pages."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, schema) as writer:
+        writer.write_batch(_batch(schema, [memoryview(b" ")] * len(schema)), custom_metadata={"filler": ""})
+    written = sink.getvalue()
+    first = pa.ipc.open_file(pa.BufferReader(written)).get_batch(0).column(0).buffers()[2]
+    return {"filler": " " * (-(first.address - written.address) % mmap.PAGESIZE)}
 
 
 class _WriteBehind:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
 import zlib
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from memories.core.cold_memory import ColdMemory
@@ -82,3 +84,18 @@ def test_the_budget_counts_compressed_bytes(tmp_path: Path) -> None:
             memory.store(f"zeros {number}", zeros)
         with pytest.raises(CapacityExceeded):
             memory.store("noise", np.random.default_rng(1).bytes(3 * 2**20))
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 40])
+def test_a_large_array_begins_with_a_page_of_its_file(tmp_path: Path, columns: int) -> None:
+    """A block of it is then one page, not parts of two; and any Arrow reads the file."""
+    value = {f"column {n}": np.full(1 << 20 >> bool(n), n, np.uint8) for n in range(columns)}
+    with ColdMemory(1, tmp_path) as memory:
+        memory.store("key", value)
+        retrieved = memory.retrieve("key")
+    assert all(np.array_equal(retrieved[name], value[name]) for name in value)
+    (file,) = tmp_path.rglob("*.arrow")
+    content = pa.memory_map(str(file)).read_buffer()
+    buffers = pa.ipc.open_file(pa.BufferReader(content)).get_batch(0).column(0).buffers()
+    assert buffers[2].size == 1 << 20
+    assert (buffers[2].address - content.address) % mmap.PAGESIZE == 0
