@@ -11,6 +11,7 @@ import fcntl
 import itertools
 import json
 import os
+import threading
 import uuid
 from pathlib import Path
 
@@ -30,6 +31,7 @@ class Disk:
         make_private_folder(root)
         self.folder, self._lock = _take_free_folder(root)
         self._file = self.folder / "member.json"
+        self._noting = threading.Lock()
         self._reserve = Reserve(self.folder / "member.reserve", _RESERVE_BYTES)
         if self._file.exists():
             try:
@@ -45,10 +47,13 @@ class Disk:
 
     def raise_epoch(self, epoch: int) -> None:
         """Note that a coordinator of this epoch was obeyed. On stable storage when it returns."""
-        if epoch > self.epoch:
-            self._reserve.take()
-            self._reserve.used_for(lambda: self._write(epoch))
-            self.epoch = epoch  # not before: what is asked for again is then written again
+        with self._noting:
+            if epoch > self.epoch:
+                self._reserve.take()
+                self._reserve.used_for(lambda: self._write(epoch))
+                self.epoch = (
+                    epoch  # not before: nobody is obeyed, and no second try spared, until it is there
+                )
 
     def _write(self, epoch: int) -> None:
         with replacing(self._file) as file:

@@ -46,7 +46,7 @@ class ColdBlobs(BlobStore):
     for up to 32 MB of small values. **After a crash** each key has its old blob or its new one.
     **Damage** is found by checksums: reading the blob raises `CorruptData`, which names the file; a
     damaged file is moved to the folder `quarantine`, everything else goes on, and the key stays damaged,
-    not older, until it is written again. A full disk raises `StorageFull`, unchanged, but takes deletions.
+    not older, until it is written again. On a full disk all but deletions are `StorageFull`.
 
     A blob may come without checksums (``record.checksums`` empty): they are computed while the disk
     works, and are in the record from then on. Buffers of uncompressed Arrow files are read-only views of

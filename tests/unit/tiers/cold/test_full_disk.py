@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -141,3 +142,12 @@ def test_a_disk_notes_a_new_epoch_although_it_is_full(small_disk: Path) -> None:
         assert noted() == 7
         disk.raise_epoch(8)  # it was not noted, so it is tried again
         assert noted() == 8
+
+
+def test_of_epochs_noted_at_the_same_time_the_newest_stays(tmp_path: Path) -> None:
+    disk = Disk(tmp_path)
+    for turn in range(0, 400, 8):
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(disk.raise_epoch, range(turn + 8, turn, -1)))
+        noted = json.loads((disk.folder / "member.json").read_text())["epoch"]
+        assert noted == disk.epoch == turn + 8
