@@ -51,9 +51,7 @@ class Disk:
             if epoch > self.epoch:
                 self._reserve.take()
                 self._reserve.used_for(lambda: self._write(epoch))
-                self.epoch = (
-                    epoch  # not before: nobody is obeyed, and no second try spared, until it is there
-                )
+                self.epoch = epoch  # not before: nobody is obeyed until it is noted
 
     def _write(self, epoch: int) -> None:
         with replacing(self._file) as file:

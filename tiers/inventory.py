@@ -39,7 +39,7 @@ class Inventory:
     def note(self, record: Record) -> None:
         """Follow a record that is now the one of its key."""
         key = record.key
-        hidden = record.tombstone or record.superseded
+        hidden = record.is_mark
         if hidden:
             self.hidden.add(key)
         elif self.hidden:
@@ -100,7 +100,7 @@ class Inventory:
                 for record in self._records():
                     if record.expires_s is not None:
                         self.expiry.set(record.key, record.expires_s)
-                    if not (record.tombstone or record.superseded):
+                    if not record.is_mark:
                         _set_or_leave_out(index, record)
                 self._index = index
 

@@ -212,10 +212,10 @@ class TierCore:
         return self._budget.order
 
     def _visible(self, record: Record) -> bool:
-        return not (record.tombstone or record.superseded or record.expired(self._clock()))
+        return not (record.is_mark or record.expired(self._clock()))
 
     def _check_present(self, record: Record) -> None:
-        if record.tombstone or record.superseded:
+        if record.is_mark:
             raise KeyNotFound(f"{record.key!r} is not in {self.name}: it was deleted or replaced elsewhere")
         if record.expired(self._clock()):
             self._drop_expired([record.key], self._clock())

@@ -152,7 +152,7 @@ def _check_room(tier: Tier, blobs: Iterator[Blob]) -> None:
         if budget.order is not None:
             for victim in victims:
                 budget.order.discard(victim)
-            if record.pinned or record.tombstone or record.superseded:
+            if record.pinned or record.is_mark:
                 budget.order.discard(record.key)
             else:
                 budget.order.add(record.key, record.priority)

@@ -123,7 +123,8 @@ class ColdBlobs(BlobStore):
                 record = record.replace(checksums=tuple(map(checksum, blob.buffers)))
             stored = pack_payload(blob.buffers, method, level)
             described = Description(record.key, record.pack(), stored.lengths, stored.compression)
-            return Change(_PUT, record.key, described, stored.buffers, stored.nbytes, is_mark=record.is_mark)
+            mark = record.is_mark
+            return Change(_PUT, record.key, described, stored.buffers, stored.nbytes, frees_room=mark)
         temporary = self._folder.values / f"{next(self._temporaries):x}{TEMPORARY}"
         try:
             with disk_errors(f"storing {record.key!r:.80}"):
@@ -147,7 +148,7 @@ class ColdBlobs(BlobStore):
 
     def remove_many(self, keys: Iterable[str]) -> int:
         self._check_usable()
-        changes = [Change(Kind.DELETE, key, Description(key)) for key in keys]
+        changes = [Change(_DELETE, key, Description(key), frees_room=True) for key in keys]
         self._commit(changes)
         return sum(change.applied for change in changes)
 

@@ -22,14 +22,10 @@ class Change:
     temporary: Path | None = None
     """For FILE: the written and fsynced file that only needs its name; None once that is durable."""
     file_bytes: int = 0
-    is_mark: bool = False
+    frees_room: bool = False
+    """Whether nothing is left of the key after it, but that it is gone."""
     applied: bool = False
     """Whether there was anything to change: a DELETE of an absent key is not."""
-
-    @property
-    def frees_room(self) -> bool:
-        """Whether nothing is left of the key after it, but that it is gone."""
-        return self.is_mark or self.kind is Kind.DELETE
 
 
 @dataclass(slots=True)

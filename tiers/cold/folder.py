@@ -25,7 +25,7 @@ FORMAT = 1
 library never opens what it would misunderstand."""
 _FORMAT_FILE = "format"
 _RESERVE_BYTES = 1 << 20
-"""Kept back for deletions on a full disk: some ten thousand."""
+"""Kept back for deletions on a full disk: three thousand marks of a cluster, or five thousand frames."""
 
 
 class FileName(NamedTuple):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
 import threading
@@ -21,6 +20,7 @@ from ...errors import (
     StorageFull,
     Unavailable,
 )
+from ...reserve import NO_ROOM
 from .objects import Attempt, Condition, Fetched, Listed, ObjectGone, ObjectStore, Part, PartSource
 
 _TEMPORARY = ".unfinished"
@@ -187,7 +187,7 @@ class LocalObjects(ObjectStore):
         except PermissionError as error:
             raise PermissionRefused(f"{doing} in {self.address} is not allowed: {error}") from error
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            if error.errno in NO_ROOM:
                 raise StorageFull(f"{self.address} has no room left; nothing was changed: {error}") from error
             raise Unavailable(f"{doing} in {self.address} failed: {error}") from error
 

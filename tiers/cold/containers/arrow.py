@@ -17,6 +17,7 @@ from typing import Any
 import pyarrow as pa
 
 from ....errors import CorruptData
+from ...checksum import BLOCK_BYTES
 from .container import Closing, Container, OpenContainer, check_extent, damage
 
 _ALIGNED_FROM_BYTES = 1 << 20
@@ -53,14 +54,14 @@ def _batch(schema: pa.Schema, streams: Sequence[memoryview]) -> pa.RecordBatch:
 
 @lru_cache(64)
 def _filler(schema: pa.Schema) -> dict[str, str]:
-    """Metadata of a first batch after which its first buffer begins with a page: a part of it that is
-    wanted then lies in half as many pages."""
+    """Metadata of a first batch after which its first buffer begins at a multiple of the blocks that are
+    verified: each of them lies in one page then, not in parts of two."""
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, schema) as writer:
         writer.write_batch(_batch(schema, [memoryview(b" ")] * len(schema)), custom_metadata={"filler": ""})
     written = sink.getvalue()
     first = pa.ipc.open_file(pa.BufferReader(written)).get_batch(0).column(0).buffers()[2]
-    return {"filler": " " * (-(first.address - written.address) % mmap.PAGESIZE)}
+    return {"filler": " " * (-(first.address - written.address) % BLOCK_BYTES)}
 
 
 class _WriteBehind:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import zlib
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from memories.core.cold_memory import ColdMemory
 from memories.errors import CapacityExceeded, InvalidType, InvalidValue
+from memories.tiers.checksum import BLOCK_BYTES
 from memories.tiers.codec.compression import register_compression
 
 
@@ -98,4 +98,4 @@ def test_a_large_array_begins_with_a_page_of_its_file(tmp_path: Path, columns: i
     content = pa.memory_map(str(file)).read_buffer()
     buffers = pa.ipc.open_file(pa.BufferReader(content)).get_batch(0).column(0).buffers()
     assert buffers[2].size == 1 << 20
-    assert (buffers[2].address - content.address) % mmap.PAGESIZE == 0
+    assert (buffers[2].address - content.address) % BLOCK_BYTES == 0
