@@ -32,7 +32,8 @@ class Disk:
         self.folder, self._lock = _take_free_folder(root)
         self._file = self.folder / "member.json"
         self._noting = threading.Lock()
-        self._reserve = Reserve(self.folder / "member.reserve", _RESERVE_BYTES)
+        self._reserve = Reserve(self.folder / "member.reserve")
+        self._reserve.take(_RESERVE_BYTES)
         if self._file.exists():
             try:
                 stored = json.loads(self._file.read_text())
@@ -49,7 +50,7 @@ class Disk:
         """Note that a coordinator of this epoch was obeyed. On stable storage when it returns."""
         with self._noting:
             if epoch > self.epoch:
-                self._reserve.take()
+                self._reserve.take(_RESERVE_BYTES)
                 self._reserve.used_for(lambda: self._write(epoch))
                 self.epoch = epoch  # not before: nobody is obeyed until it is noted
 

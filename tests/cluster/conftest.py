@@ -91,6 +91,12 @@ def actors_of(cluster_name: str) -> list[str]:
     return [name for name in ours if name.startswith(f"{cluster_name}/")]
 
 
+def pid_of(actor_name: str) -> int:
+    """The process of an actor of ours."""
+    actor = ray.get_actor(actor_name, NAMESPACE)
+    return int(ray.get(actor.__ray_call__.remote(lambda _self: os.getpid())))
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> None:
     """Wait for a condition, with a deadline."""
     ends_s = time.monotonic() + timeout_s

@@ -10,16 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-import ray
 from ray.cluster_utils import Cluster as RayCluster
 
 from memories.actors.cluster import Cluster
 from memories.actors.memory_manager import MemoryManager
-from memories.actors.names import NAMESPACE
 from memories.actors.subscription import KEPT_EVENTS, Event, Subscription
 from memories.errors import Closed, InvalidValue
 
-from .conftest import MB, wait_until
+from .conftest import MB, pid_of, wait_until
 
 
 def next_of(events: Subscription, what: str, key: str = "") -> Event:
@@ -76,9 +74,7 @@ def test_a_callback_that_raises_is_called_again(memory: MemoryManager) -> None:
 
 def test_a_subscription_survives_the_coordinator(memory: MemoryManager, cluster: Cluster) -> None:
     with cluster.subscribe("serving", "moved") as events:
-        coordinator = ray.get_actor(f"{cluster.name}/coordinator", NAMESPACE)
-        pid = ray.get(coordinator.__ray_call__.remote(lambda _: os.getpid()))
-        os.kill(pid, signal.SIGKILL)
+        os.kill(pid_of(f"{cluster.name}/coordinator"), signal.SIGKILL)
         next_of(events, "serving")
         memory.store("after", 1)
         memory.move("after", "cold")

@@ -22,7 +22,7 @@ from memories.actors.memory_manager import MemoryManager
 from memories.actors.names import NAMESPACE
 from memories.errors import NotRunning, ValueLost
 
-from .conftest import MB, actors_of, wait_until
+from .conftest import MB, actors_of, pid_of, wait_until
 
 
 @pytest.fixture
@@ -39,11 +39,6 @@ def two_more_nodes(ray_cluster: RayCluster, cluster: Cluster) -> Iterator[list[o
         if node in ray_cluster.worker_nodes:
             ray_cluster.remove_node(node)
     wait_until(lambda: len(cluster.status().tiers) == before, 60)
-
-
-def pid_of(actor_name: str) -> int:
-    actor = ray.get_actor(actor_name, NAMESPACE)
-    return int(ray.get(actor.__ray_call__.remote(lambda _self: os.getpid())))
 
 
 def copies_of(memory: MemoryManager, key: str) -> int:

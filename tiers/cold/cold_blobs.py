@@ -34,6 +34,7 @@ SMALL_BYTES = 64 * 1024
 """Values up to this size go into segments, larger ones into files of their own."""
 
 _OPEN_FILES = 32
+_REMOVED_AT_ONCE = 10_000  # in one write, for which a full disk has room kept back
 
 _PUT, _UPDATE, _DELETE = Kind.PUT, Kind.UPDATE, Kind.DELETE
 """As plain names: to look a member up in an enum takes as long as to pack a header."""
@@ -149,7 +150,8 @@ class ColdBlobs(BlobStore):
     def remove_many(self, keys: Iterable[str]) -> int:
         self._check_usable()
         changes = [Change(_DELETE, key, Description(key), frees_room=True) for key in keys]
-        self._commit(changes)
+        for first in range(0, len(changes), _REMOVED_AT_ONCE):
+            self._commit(changes[first : first + _REMOVED_AT_ONCE])
         return sum(change.applied for change in changes)
 
     def clear(self) -> None:
@@ -202,10 +204,7 @@ class ColdBlobs(BlobStore):
             frees_room = all(change.frees_room for change in made)
             placed = self._log.append(frames, sync=len(names) < len(made), frees_room=frees_room)
         self._apply(made, frames, placed)
-        if compaction.worth_compacting(self._log):
-            # What was written stays written, whatever becomes of this.
-            with suppress(OSError, CorruptData, MemoryError), disk_errors("compacting the cold store"):
-                self._compact(until=lambda: not compaction.worth_compacting(self._log))
+        compaction.after_write(self._folder, self._log, self._index, payload_is_whole, frees_room=frees_room)
 
     def _target(self, key: str) -> int | None:
         entry = self._index.entries.get(key)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 
 from ...durable import sync_folder
-from .folder import FileName, Folder, key_digest
+from ...errors import CorruptData
+from .folder import FileName, Folder, disk_errors, key_digest
 from .frames import Description, Frame, Kind, NewFrame, unpack_description
 from .index import Index, InSegment
 from .log import SegmentLog
@@ -19,7 +21,24 @@ OldestFiles = Callable[[], dict[str, int]]
 LEAST_DEAD_BYTES = 16 * 1024 * 1024
 """Less than this is not worth the work."""
 
+LEAST_GAIN_BYTES = 64 * 1024
+"""Nor is less than this of one segment, on a full disk."""
+
 _COPY_BYTES = 8 * 1024 * 1024
+
+
+def after_write(
+    folder: Folder, log: SegmentLog, index: Index, is_whole: PayloadCheck, *, frees_room: bool
+) -> None:
+    """Compact where that is due. What was written stays written, whatever becomes of this."""
+    if frees_room and log.is_full:
+        work = partial(make_room, folder, log, index, is_whole)
+    elif worth_compacting(log):
+        work = partial(compact, folder, log, index, is_whole, until=lambda: not worth_compacting(log))
+    else:
+        return
+    with suppress(OSError, CorruptData, MemoryError), disk_errors("compacting the cold store"):
+        work()
 
 
 def worth_compacting(log: SegmentLog) -> bool:
@@ -43,17 +62,36 @@ def compact(
     else:
         log.rotate()
     while log.segments[0].number <= last and not until():
-        victim = log.segments[0]
-        _copy_live(victim, log, index, is_whole, oldest_files)
-        sync_folder(folder.values)
-        log.drop_oldest()
+        _take_out(log.segments[0], folder, log, index, is_whole, oldest_files)
 
 
-def _copy_live(
-    victim: Segment, log: SegmentLog, index: Index, is_whole: PayloadCheck, oldest_files: OldestFiles
+def make_room(folder: Folder, log: SegmentLog, index: Index, is_whole: PayloadCheck) -> None:
+    """On a full disk: take segments out of use, those first of which most is dead, while that is more than
+    half of them; and where deletions may soon find no room, whatever there is. What counts of a segment has
+    to fit into what is kept back: else it waits for more deletions."""
+    while log.is_full:
+        victim = max(log.segments, key=lambda segment: segment.reclaimable_bytes)
+        gained_bytes = victim.reclaimable_bytes
+        copied_bytes = victim.nbytes - gained_bytes
+        least_bytes = LEAST_GAIN_BYTES if log.lacks_reserve else max(LEAST_GAIN_BYTES, copied_bytes)
+        if gained_bytes < least_bytes or copied_bytes + LEAST_GAIN_BYTES > folder.spare_bytes:
+            return
+        if victim is log.active:
+            log.rotate()
+        _take_out(victim, folder, log, index, is_whole, cache(folder.oldest_files))
+
+
+def _take_out(
+    victim: Segment,
+    folder: Folder,
+    log: SegmentLog,
+    index: Index,
+    is_whole: PayloadCheck,
+    oldest_files: OldestFiles,
 ) -> None:
+    """Copy what counts of a segment to the end, and remove it."""
     contents = victim.load(is_whole)
-    frames = _needed_deletions(contents.frames, index, oldest_files)
+    frames = _needed_deletions(contents.frames, index, oldest_files, victim is log.segments[0])
     nbytes = 0
     for frame in contents.frames:
         copied = _live_copy(frame, victim, index)
@@ -65,11 +103,16 @@ def _copy_live(
             _append(frames, log, index)
             frames, nbytes = [], 0
     _append(frames, log, index)
+    sync_folder(folder.values)
+    log.drop(victim)
 
 
-def _needed_deletions(frames: list[Frame], index: Index, oldest_files: OldestFiles) -> list[NewFrame]:
-    """Of each key that is gone the newest deletion, where a file of it is left: one that was set aside as
-    damaged, or that could not be removed. The next start would take it for the key's value."""
+def _needed_deletions(
+    frames: list[Frame], index: Index, oldest_files: OldestFiles, is_oldest: bool
+) -> list[NewFrame]:
+    """Of each key that is gone the newest deletion, where older segments may have a value of it, or a file
+    of it is left: one that was set aside as damaged, or that could not be removed. The next start would
+    take it for the key's value."""
     newest: dict[str, Frame] = {}
     for frame in frames:
         if frame.kind is Kind.DELETE and (key := frame.description().key) not in index.entries:
@@ -79,7 +122,7 @@ def _needed_deletions(frames: list[Frame], index: Index, oldest_files: OldestFil
     return [
         _without_buffers(frame)
         for key, frame in newest.items()
-        if oldest_files().get(key_digest(key), frame.generation) < frame.generation
+        if not is_oldest or oldest_files().get(key_digest(key), frame.generation) < frame.generation
     ]
 
 
@@ -112,7 +155,7 @@ def _live_copy(frame: Frame, victim: Segment, index: Index) -> NewFrame | None:
 def _append(frames: list[NewFrame], log: SegmentLog, index: Index) -> None:
     if not frames:
         return
-    for frame, place in zip(frames, log.append(frames, sync=True), strict=True):
+    for frame, place in zip(frames, log.append(frames, sync=True, frees_room=True), strict=True):
         if frame.kind is Kind.DELETE:
             continue
         key, record, lengths, compression, _ = unpack_description(frame.packed)

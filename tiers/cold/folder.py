@@ -24,8 +24,6 @@ FORMAT = 1
 """Of everything in the folder: raised whenever frames, files, records or headers change, so that an older
 library never opens what it would misunderstand."""
 _FORMAT_FILE = "format"
-_RESERVE_BYTES = 1 << 20
-"""Kept back for deletions on a full disk: three thousand marks of a cluster, or five thousand frames."""
 
 
 class FileName(NamedTuple):
@@ -86,7 +84,7 @@ class Folder:
             for leftover in [*self.values.glob("*" + TEMPORARY), *self.segments.glob("*" + TEMPORARY)]:
                 leftover.unlink()
             sync_folder(self.path)
-        self.reserve = Reserve(self.path / "reserve", _RESERVE_BYTES)
+        self.reserve = Reserve(self.path / "reserve")
 
     def _locked(self) -> int:
         if not self.path.exists():
@@ -119,6 +117,12 @@ class Folder:
         except CorruptData:
             self.close()
             raise
+
+    @property
+    def spare_bytes(self) -> int:
+        """What deletions and compaction may write: the room on the disk, and what is kept back."""
+        disk = os.statvfs(self.path)
+        return disk.f_bavail * disk.f_frsize + self.reserve.nbytes
 
     def value_files(self, place: Path | None = None) -> Iterator[FileName]:
         """The files that hold one value each."""

@@ -170,6 +170,7 @@ def newest_frames(frames: Iterable[tuple[Frame, Segment]]) -> Newest:
         description = unpack_description(frame.packed)
         key, kind = description.key, frame.kind
         if kind is delete:
+            segment.deletion_bytes += frame.end - frame.offset
             deletions[key] = max(deletions.get(key, 0), frame.generation)
             continue
         sort = updates if kind is update else contents

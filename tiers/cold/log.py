@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .folder import Folder
-from .frames import HEADER_BYTES, Frame, NewFrame, pack_head
+from .frames import HEADER_BYTES, Frame, Kind, NewFrame, pack_head
 from .segment import PayloadCheck, Place, Segment
 
 SEGMENT_BYTES = 32 * 1024 * 1024
 """A segment that has reached this size is followed by a new one."""
+
+_LEAST_RESERVE_BYTES = 1 << 20
+_DELETE = Kind.DELETE
 
 
 class SegmentLog:
@@ -49,17 +52,33 @@ class SegmentLog:
     def append(self, frames: Sequence[NewFrame], *, sync: bool, frees_room: bool = False) -> list[Place]:
         """Write frames, durably with `sync`; returns where they are. On an error nothing was written. What
         `frees_room` may use the room that is kept back for it."""
-        reserve = self._folder.reserve
-        reserve.take()
+        self._folder.reserve.take(self._reserve_bytes)
         if frees_room:
-            return reserve.used_for(lambda: self._append(frames, sync))
+            return self._folder.reserve.used_for(lambda: self._append(frames, sync))
         return self._append(frames, sync)
+
+    @property
+    def _reserve_bytes(self) -> int:
+        """Kept back on the disk: a copy of any one segment, and a quarter as much for deletions."""
+        segment_bytes = SEGMENT_BYTES if len(self.segments) > 1 else min(self.active.nbytes, SEGMENT_BYTES)
+        whole = segment_bytes * 5 // 4
+        return whole - whole % _LEAST_RESERVE_BYTES + _LEAST_RESERVE_BYTES
+
+    @property
+    def is_full(self) -> bool:
+        """Whether the disk has hardly more room than what is kept back."""
+        return self._folder.spare_bytes < self._reserve_bytes + _LEAST_RESERVE_BYTES
+
+    @property
+    def lacks_reserve(self) -> bool:
+        """Whether half of what is kept back for deletions is used up."""
+        return self._folder.spare_bytes < self._reserve_bytes * 9 // 10
 
     def _append(self, frames: Sequence[NewFrame], sync: bool) -> list[Place]:
         if self.active.nbytes >= SEGMENT_BYTES:
             self.rotate()
         segment = self.active
-        number, at = segment.number, segment.nbytes
+        number, at, deletion_bytes = segment.number, segment.nbytes, 0
         placed: list[Place] = []
         heads: list[bytes] = []
         pieces: list[bytes | memoryview] = []
@@ -71,7 +90,10 @@ class SegmentLog:
             pieces.append(head)
             pieces += payload
             at += nbytes
+            if kind is _DELETE:
+                deletion_bytes += nbytes
         segment.append(b"".join(heads), pieces, sync=sync)
+        segment.deletion_bytes += deletion_bytes
         return placed
 
     @property
@@ -84,11 +106,11 @@ class SegmentLog:
         """Bytes of the frames that count."""
         return sum(segment.live_bytes for segment in self.segments)
 
-    def drop_oldest(self) -> None:
-        """Remove the oldest segment, whose frames no longer count."""
+    def drop(self, segment: Segment) -> None:
+        """Remove a segment whose frames no longer count."""
         # Known until it is gone: a later one may hold the deletions of what it holds.
-        self.segments[0].remove()
-        self.segments.pop(0)
+        segment.remove()
+        self.segments.remove(segment)
 
     def close(self) -> None:
         """Make everything durable and close the files."""

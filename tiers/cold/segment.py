@@ -78,6 +78,8 @@ class Segment:
                     self.path.unlink()
             raise
         self.live_bytes = 0
+        self.deletion_bytes = 0
+        """Of the frames that tell of deletions."""
 
     def __del__(self) -> None:
         # A reader may still hold a segment that compaction has removed: the last one closes it.
@@ -91,6 +93,11 @@ class Segment:
         for descriptor in (file, index):
             if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
+
+    @property
+    def reclaimable_bytes(self) -> int:
+        """What is gained where the segment is taken out of use before older ones are."""
+        return self.nbytes - self.live_bytes - self.deletion_bytes
 
     def append(self, heads: bytes, pieces: Sequence[bytes | memoryview], *, sync: bool) -> None:
         """Write frames at the end, durably with `sync`: their heads alone go to the index, `pieces` are
@@ -151,7 +158,8 @@ class Segment:
 
     def _indexed(self) -> tuple[list[Frame], bool]:
         """The frames of the index, and whether it is whole as far as it goes."""
-        assert self._index is not None
+        if self._index is None:
+            return [], False
         content = _read_all(self._index)
         frames: list[Frame] = []
         at = end = 0
@@ -198,9 +206,8 @@ class Segment:
         return frames, start + end, gaps
 
     def _rewrite_index(self, frames: list[Frame], *, unless: list[Frame] | None) -> None:
-        if unless is not None and len(unless) == len(frames):
+        if self._index is None or (unless is not None and len(unless) == len(frames)):
             return
-        assert self._index is not None
         os.ftruncate(self._index, 0)
         os.write(self._index, b"".join([frame.head for frame in frames]))
 

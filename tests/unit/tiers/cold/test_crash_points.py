@@ -41,10 +41,17 @@ def look(folder: Path) -> State:
         return {key: bytes(memory.retrieve(key)) for key in keys}
 
 
+@pytest.mark.parametrize("is_full", [False, True], ids=["", "on a full disk"])
 def test_a_kill_before_any_system_call_leaves_each_key_old_or_new(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_full: bool
 ) -> None:
+    """On a full disk, deletions take any segment out of use, not the oldest alone."""
     monkeypatch.setattr(log, "SEGMENT_BYTES", 12_000)
+    if is_full:
+        monkeypatch.setattr(log.SegmentLog, "is_full", True)
+        monkeypatch.setattr(log.SegmentLog, "lacks_reserve", True)
+        monkeypatch.setattr(compaction, "LEAST_GAIN_BYTES", 1000)
+        monkeypatch.setattr(compaction, "worth_compacting", lambda log: False)
     monkeypatch.setattr(compaction, "LEAST_DEAD_BYTES", 8_000)
     photographer = Photographer(tmp_path / "cold", tmp_path / "album")
     with ColdMemory(1, tmp_path / "cold") as memory, photographer.at_work():
